@@ -1,0 +1,1 @@
+"""Benchmarks as data: problems x backends, one row each. README.md has the tables."""

@@ -1,0 +1,69 @@
+"""jaxglmm twice: the compiled engine on a built problem, and the call on a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+import jaxglmm as jg
+from benchmarks.problems import Problem
+from benchmarks.protocol import Outcome
+from jaxglmm.status import NAMES
+
+
+class _Jaxglmm:
+    compiles = True
+
+    def version(self) -> str:
+        try:
+            return f"{version('jaxglmm')} (jax {jax.__version__})"
+        except PackageNotFoundError:  # run from a checkout: the commit is with the rows
+            return f"checkout (jax {jax.__version__})"
+
+    def note(self, problem: Problem) -> str:
+        return ""
+
+    def same_criterion(self, problem: Problem) -> bool:
+        return True
+
+
+class Engine(_Jaxglmm):
+    """`jax.jit(jg.maximise)` on a problem that `jg.build` has made, in float64."""
+
+    name = "jaxglmm-engine"
+    includes = "optimisation; arrays are built; no standard errors"
+
+    def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
+        with jax.enable_x64(True):
+            built, _ = jg.build(problem.formula, data, family=problem.family)
+        maximise = jax.jit(jg.maximise)
+
+        def fit() -> Any:
+            with jax.enable_x64(True):
+                return jax.block_until_ready(maximise(built))
+
+        return fit
+
+    def read(self, result: Any) -> Outcome:
+        beta = np.asarray(result.params.beta, dtype=np.float64)
+        status = NAMES[int(result.status)]
+        return Outcome(float(result.log_likelihood), status, tuple(beta.tolist()))
+
+
+class Call(_Jaxglmm):
+    """`jg.glmm(formula, data)` from a pandas frame to a fitted model."""
+
+    name = "jaxglmm"
+    includes = "formula, design, optimisation, covariance of the parameters"
+
+    def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
+        return lambda: jg.glmm(problem.formula, data, family=problem.family, progress=False)
+
+    def read(self, result: Any) -> Outcome:
+        estimates = result.fixed_effects()["estimate"].to_numpy(dtype=np.float64)
+        return Outcome(float(result.log_likelihood), result.status, tuple(estimates.tolist()))

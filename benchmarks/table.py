@@ -1,0 +1,174 @@
+"""Writes the tables of README.md from results/, between `<!-- NAME -->` and `<!-- /NAME -->`.
+
+python -m benchmarks.table
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, store
+
+README = Path(__file__).resolve().parent / "README.md"
+Rows = list[dict[str, Any]]
+
+
+def duration(seconds: float | None) -> str:
+    """Three figures in ms below one second, in s above; a dash for None."""
+    if seconds is None:
+        return "–"
+    value, unit = (seconds * 1e3, "ms") if seconds < 1 else (seconds, "s")
+    digits = max(0, 2 - math.floor(math.log10(max(value, 1e-3))))
+    return f"{value:.{min(digits, 2)}f} {unit}"
+
+
+def markdown(header: list[str], body: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are right-aligned."""
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in body]
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *escaped]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def about(info: dict[str, Any]) -> str:
+    """One line: what the rows were measured on, and when."""
+    parts = [
+        info["processor"],
+        f"{info['threads']} threads",
+        info["system"],
+        f"Python {info['python']}",
+        f"load {info['load_average']:.1f} at the start",
+        *([info["r"]] if info.get("r") else []),
+        f"commit {info['commit']}",
+        info["date"],
+    ]
+    return "Measured on " + ", ".join(parts) + "."
+
+
+def _fit_cell(row: dict[str, Any] | None) -> str:
+    if row is None or row["warm_s"] is None:
+        return "–" if row is None or row["status"] == "unsupported" else row["status"]
+    mark = {True: "", False: " †", None: " ‡"}[row["equal_loglik"]]
+    return duration(row["warm_s"]) + mark
+
+
+def _titles() -> dict[str, str]:
+    from benchmarks.problems import PROBLEMS
+
+    return {name: problem.title for name, problem in PROBLEMS.items()}
+
+
+def fits(info: dict[str, Any], rows: Rows) -> str:
+    """Warm medians, problems down, backends across; then what was compiled, versions and gaps."""
+    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    by_place = {(row["problem"], row["backend"]): row for row in rows}
+    titles = _titles()
+    body = []
+    for problem in dict.fromkeys(row["problem"] for row in rows):
+        cells = [by_place.get((problem, backend)) for backend in backends]
+        logliks = [cell["loglik"] for cell in cells if cell and cell["equal_loglik"]]
+        best = f"{max(logliks):.4f}" if logliks else "–"
+        body.append([titles.get(problem, problem), best, *map(_fit_cell, cells)])
+    parts = [about(info), markdown(["problem", "log-likelihood", *backends], body)]
+    compiled = [[titles.get(r["problem"], r["problem"]), r["backend"], duration(r["compile_s"])]
+                for r in rows if r["compile_s"] is not None]  # fmt: skip
+    if compiled:
+        parts.append("Tracing and compiling, once a process and shape, nothing cached:")
+        parts.append(markdown(["problem", "backend", "compile"], compiled))
+    versions = {row["backend"]: row["version"] for row in rows}
+    parts.append("What one fit covers:")
+    parts.append("\n".join(f"- {b} {versions[b]}: {info['includes'].get(b, '')}" for b in backends))
+    parts.append(_gaps(rows, titles))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _gaps(rows: Rows, titles: dict[str, str]) -> str:
+    """One line for each fit that is unsupported, failed, warned, or ended elsewhere."""
+    lines = []
+    for row in rows:
+        fine = row["equal_loglik"] and row["status"] in ("converged", "finished")
+        if fine:
+            continue
+        found = "" if row["loglik"] is None else f" at {row['loglik']:.4f}"
+        note = f" ({row['note']})" if row["note"] else ""
+        place = titles.get(row["problem"], row["problem"])
+        lines.append(f"- {place}, {row['backend']}: {row['status']}{found}{note}")
+    return "Not an equal fit:\n\n" + "\n".join(lines) if lines else ""
+
+
+def cold(info: dict[str, Any], rows: Rows) -> str:
+    """Fresh processes."""
+    body = [
+        [r["case"], duration(r["wall_s"]), duration(r["wall_min_s"]), duration(r["processor_s"]),
+         r["status"].splitlines()[-1] if r["status"] else "", r["note"]]
+        for r in rows
+    ]  # fmt: skip
+    header = ["case", "wall, median", "wall, least", "processor", "status", "note"]
+    return about(info) + "\n\n" + markdown(header, body)
+
+
+def _growth(rows: Rows, row: dict[str, Any]) -> str:
+    """Exponent k of warm time = c n^k against the next smaller size of the same backend."""
+    smaller = [r for r in rows if r["backend"] == row["backend"] and r["n"] < row["n"]]
+    smaller = [r for r in smaller if r["warm_s"]]
+    if not smaller or not row["warm_s"]:
+        return "–"
+    last = max(smaller, key=lambda r: r["n"])
+    return f"{math.log(row['warm_s'] / last['warm_s']) / math.log(row['n'] / last['n']):.2f}"
+
+
+def scaling(info: dict[str, Any], rows: Rows) -> str:
+    """Time and memory by size."""
+
+    def mib(value: float | None) -> str:
+        return "–" if value is None else f"{value:.0f}"
+
+    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    body = [
+        [r["backend"], f"{r['n']:,}", f"{r['groups']:,}", duration(r["first_s"]),
+         duration(r["warm_s"]), _growth(rows, r), mib(r["base_mb"]), mib(r["peak_mb"]),
+         "–" if r["loglik"] is None else f"{r['loglik']:.3f}", r["status"]]
+        for r in sorted(rows, key=lambda r: (backends.index(r["backend"]), r["n"]))
+    ]  # fmt: skip
+    header = ["backend", "n", "groups", "first fit", "warm fit", "exponent", "MiB before",
+              "MiB at most", "log-likelihood", "status"]  # fmt: skip
+    return about(info) + "\n\n" + markdown(header, body)
+
+
+Table = Callable[[dict[str, Any], Rows], str]
+TABLES: dict[str, Table] = {"fits": fits, "cold": cold, "scaling": scaling}
+
+
+def update(text: str, results: Path) -> str:
+    """`text` with each marked part replaced by the table of its rows; parts without rows stay."""
+    for name, table in TABLES.items():
+        stored = store.read(results, name)
+        if stored is None:
+            continue
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        made = table(*stored)
+        text, count = pattern.subn(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)
+        if count != 1:
+            raise SystemExit(f"README.md needs one part from <!-- {name} --> to <!-- /{name} -->")
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--results", type=Path, default=machine.RESULTS)
+    parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--check", action="store_true", help="fail where it is not up to date")
+    arguments = parser.parse_args()
+    old = arguments.readme.read_text()
+    new = update(old, arguments.results)
+    if arguments.check:
+        raise SystemExit(None if new == old else "benchmarks/README.md differs from the rows")
+    arguments.readme.write_text(new)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Settings of a fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from jaxglmm.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """How the optimiser works; hashable, so it is part of a compiled program's key.
+
+    Attributes:
+        max_iterations: limit on the steps of the outer optimiser.
+        tolerance: a fit has converged when a Newton step promises less than this in
+            log-likelihood; None is 1e-7 in double and 1e-4 in single precision. The last steps
+            then go on to rounding level.
+        weights: "prior" divides the dispersion of gaussian, gamma and inverse_gaussian (lme4, glm,
+            fitglme) and multiplies the log-density of the other laws; "likelihood" multiplies the
+            log-density of every law (glmmTMB, frequency weights).
+    """
+
+    max_iterations: int = 300
+    tolerance: float | None = None
+    weights: Literal["prior", "likelihood"] = "prior"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("prior", "likelihood"):
+            raise InputError(
+                f"Control(weights=...): '{self.weights}' is not known; use 'prior' or 'likelihood'."
+            )
+        if self.max_iterations < 1:
+            raise InputError("Control(max_iterations=...): at least 1 is needed.")
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise InputError("Control(tolerance=...): a positive number is needed.")

@@ -1,0 +1,127 @@
+"""The data of a model as arrays and index maps: what the core sees of a formula and a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxglmm.covariance import AbstractCovariance
+from jaxglmm.families import AbstractFamily
+from jaxglmm.layout import Layout, make_layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One random-effects term: its covariance structure and the linear predictor it feeds."""
+
+    covariance: AbstractCovariance
+    predictor: int = 0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Grouping:
+    """The random effects of one grouping factor.
+
+    Attributes:
+        codes: level of each row, int32; shape (obs,).
+        Z: columns of all terms of this factor side by side; shape (obs, column).
+        num_levels: number of levels, static.
+        terms: the terms in the order of the columns, static.
+    """
+
+    codes: Array
+    Z: Array
+    num_levels: int = dataclasses.field(metadata={"static": True})
+    terms: tuple[Term, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_columns(self) -> int:
+        """Number of random effects a level has."""
+        return sum(term.covariance.dim for term in self.terms)
+
+    @property
+    def num_theta(self) -> int:
+        """Number of covariance parameters of this factor."""
+        return sum(term.covariance.num_theta for term in self.terms)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A model and its data: eta = X beta + Z Lambda(theta) u + offset, y | u ~ family(eta, phi).
+
+    A pytree whose arrays may all be tracers; `y`, `weights`, `trials` and `offset` have one entry
+    a row, in the order of the data.
+
+    Attributes:
+        y: responses (number of successes for laws with trials); shape (obs,).
+        X: fixed-effects design of all linear predictors side by side; shape (obs, fixed).
+        weights: prior weights; rows of weight zero leave the fit; shape (obs,).
+        trials: number of trials, ones where the law has none; shape (obs,).
+        offset: added to the first linear predictor; shape (obs,).
+        groupings: the grouping factors.
+        layout: how rows are arranged in memory.
+        family: the law with its link, static.
+        predictors: linear predictor that each column of X feeds, static.
+        weights_multiply: prior weights multiply the log-density even where the law would divide
+            its dispersion by them, static.
+    """
+
+    y: Array
+    X: Array
+    weights: Array
+    trials: Array
+    offset: Array
+    groupings: tuple[Grouping, ...]
+    layout: Layout
+    family: AbstractFamily = dataclasses.field(metadata={"static": True})
+    predictors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    weights_multiply: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    @property
+    def num_obs(self) -> int:
+        """Number of rows."""
+        return self.y.shape[0]
+
+    def replace(self, **changes: Any) -> Problem:
+        """A copy with some fields changed: `problem.replace(y=y)`."""
+        return dataclasses.replace(self, **changes)
+
+
+def make_problem(
+    y: Any,
+    X: Any,
+    family: AbstractFamily,
+    groupings: tuple[Grouping, ...] = (),
+    *,
+    weights: Any = None,
+    trials: Any = None,
+    offset: Any = None,
+    predictors: tuple[int, ...] | None = None,
+    weights_multiply: bool = False,
+) -> Problem:
+    """A problem from arrays; codes must be concrete because the layout is planned from them.
+
+    Missing weights and trials are ones, a missing offset is zero, and all columns of X feed the
+    first linear predictor unless `predictors` says otherwise.
+    """
+    n, p = X.shape
+    ones = np.ones(n, dtype=np.result_type(y))
+    codes = [np.asarray(g.codes) for g in groupings]
+    return Problem(
+        y=y,
+        X=X,
+        weights=ones if weights is None else weights,
+        trials=ones if trials is None else trials,
+        offset=np.zeros_like(ones) if offset is None else offset,
+        groupings=tuple(groupings),
+        layout=make_layout(n, codes[0], groupings[0].num_levels) if groupings else make_layout(n),
+        family=family,
+        predictors=(0,) * p if predictors is None else predictors,
+        weights_multiply=weights_multiply,
+    )

@@ -1,0 +1,21 @@
+"""Factorisations of the penalised Hessian: one structure a file, chosen from the design."""
+
+from __future__ import annotations
+
+from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.factor.block import BlockFactor
+from jaxglmm.factor.dense import DenseFactor
+from jaxglmm.factor.empty import EmptyFactor
+from jaxglmm.rows import Rows
+
+
+def choose(rows: Rows) -> AbstractFactor:
+    """The cheapest structure that carries this design."""
+    if not rows.groupings:
+        return EmptyFactor()
+    if len(rows.groupings) == 1:
+        return BlockFactor()
+    return DenseFactor(rows.groupings)
+
+
+__all__ = ["AbstractFactor", "BlockFactor", "DenseFactor", "EmptyFactor", "choose"]

@@ -1,0 +1,62 @@
+"""What a factorisation is: the algebra of H = Lambda' Z' W Z Lambda + I for one sparsity."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any
+
+from jax import Array
+
+from jaxglmm.predictor import Effects, Predictors
+from jaxglmm.rows import Rows
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractFactor(abc.ABC):
+    """Assemble, factorise, solve: one structure a class; its choice is static.
+
+    H and its factor are pytrees that only the class itself looks into. `selected_inverse` has the
+    structure of H and holds the entries of H^-1 where H is not zero, which is all that the
+    gradient of log det H needs: d log det H = sum(selected_inverse * dH).
+    """
+
+    @abc.abstractmethod
+    def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Any:
+        """H from the relative factors and the weights; linear in W."""
+
+    @abc.abstractmethod
+    def factorise(self, H: Any) -> Any:
+        """The factor of H; NaN where H is not positive definite."""
+
+    @abc.abstractmethod
+    def factorise_safely(self, H: Any) -> Any:
+        """The factor of H, or of a positive definite stand-in where H is not."""
+
+    @abc.abstractmethod
+    def solve(self, factor: Any, g: Effects) -> Effects:
+        """H^-1 g."""
+
+    @abc.abstractmethod
+    def logdet(self, factor: Any) -> Array:
+        """log det H."""
+
+    @abc.abstractmethod
+    def selected_inverse(self, factor: Any) -> Any:
+        """The entries of H^-1 on the sparsity of H."""
+
+    @abc.abstractmethod
+    def contract(self, P: Any, H: Any) -> Array:
+        """sum(P * H) over all entries of two matrices of this structure (trace of P H)."""
+
+    @abc.abstractmethod
+    def inner(self, a: Effects, b: Effects) -> Array:
+        """Inner products a . b within each independent component of H; shape (component,)."""
+
+    @abc.abstractmethod
+    def per_component(self, values: Array, a: Effects) -> Effects:
+        """Multiply each component of `a` by its own value."""
+
+    @abc.abstractmethod
+    def covariance_blocks(self, factor: Any) -> Effects:
+        """Diagonal blocks of H^-1: one (column, column, level) array per grouping factor."""

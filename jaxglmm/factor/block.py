@@ -1,0 +1,62 @@
+"""One grouping factor: H is a stack of independent q x q blocks, everything is linear cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxglmm.factor import small
+from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.factor.small import Stack
+from jaxglmm.predictor import Effects, Predictors, reduce
+from jaxglmm.rows import Rows
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockFactor(AbstractFactor):
+    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
+
+    def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Stack:
+        Z, predictors = rows.Z[0], rows.groupings[0].predictors
+        A = [
+            [
+                reduce(rows, 0, W[predictors[i]][predictors[j]] * Z[i] * Z[j])
+                for j in range(i + 1)
+            ]
+            for i in range(len(predictors))
+        ]
+        H = small.congruence(A, factors[0])
+        return [[H[i][j] + (1.0 if i == j else 0.0) for j in range(i + 1)] for i in range(len(H))]
+
+    def factorise(self, H: Stack) -> Stack:
+        return small.cholesky(H, safe=False)
+
+    def factorise_safely(self, H: Stack) -> Stack:
+        return small.cholesky(H, safe=True)
+
+    def solve(self, factor: Stack, g: Effects) -> Effects:
+        return (small.solve(factor, g[0]),)
+
+    def logdet(self, factor: Stack) -> Array:
+        return small.logdet(factor)
+
+    def selected_inverse(self, factor: Stack) -> Stack:
+        return small.inverse(factor)
+
+    def contract(self, P: Stack, H: Stack) -> Array:
+        total = jnp.zeros((), H[0][0].dtype)
+        for i, row in enumerate(H):
+            for j, entry in enumerate(row):
+                total = total + (1.0 if i == j else 2.0) * jnp.sum(P[i][j] * entry)
+        return total
+
+    def inner(self, a: Effects, b: Effects) -> Array:
+        return jnp.sum(a[0] * b[0], axis=0)
+
+    def per_component(self, values: Array, a: Effects) -> Effects:
+        return (values * a[0],)
+
+    def covariance_blocks(self, factor: Stack) -> Effects:
+        return (jnp.moveaxis(small.to_dense(small.inverse(factor)), 0, -1),)

@@ -1,0 +1,86 @@
+"""H as one dense matrix: any design, cubic cost; the oracle that other structures are tested by."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jax import Array
+
+from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.predictor import Effects, Predictors, random_effects, random_part
+from jaxglmm.rows import Rows, Structure
+
+
+def _split(vector: Array, groupings: tuple[Structure, ...]) -> Effects:
+    parts, start = [], 0
+    for g in groupings:
+        stop = start + g.num_columns * g.num_levels
+        parts.append(vector[start:stop].reshape(g.num_columns, g.num_levels))
+        start = stop
+    return tuple(parts)
+
+
+def _join(a: Effects) -> Array:
+    return jnp.concatenate([values.ravel() for values in a])
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseFactor(AbstractFactor):
+    """The whole of H, for the design with these grouping factors."""
+
+    groupings: tuple[Structure, ...]
+
+    def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Array:
+        num_effects = sum(g.num_columns * g.num_levels for g in self.groupings)
+
+        def column(unit: Array) -> tuple[Array, ...]:
+            parts = random_part(rows, random_effects(factors, _split(unit, self.groupings)))
+            return tuple(jnp.broadcast_to(part, rows.y.shape).ravel() for part in parts)
+
+        eye = jnp.eye(num_effects, dtype=rows.dtype)
+        columns = jax.vmap(column)(eye)
+        H = eye
+        for a, left in enumerate(columns):
+            for b, right in enumerate(columns):
+                H = H + (left * W[a][b].ravel()) @ right.T
+        return H
+
+    def factorise(self, H: Array) -> Array:
+        return jnp.linalg.cholesky(H)
+
+    def factorise_safely(self, H: Array) -> Array:
+        L = jnp.linalg.cholesky(H)
+        bound = jnp.diag(jnp.sqrt(1.0 + jnp.sum(jnp.abs(H), axis=1)))
+        return jnp.where(jnp.all(jnp.isfinite(L)), L, bound)
+
+    def solve(self, factor: Array, g: Effects) -> Effects:
+        return _split(jsl.cho_solve((factor, True), _join(g)), self.groupings)
+
+    def logdet(self, factor: Array) -> Array:
+        return 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)))
+
+    def selected_inverse(self, factor: Array) -> Array:
+        return jsl.cho_solve((factor, True), jnp.eye(factor.shape[0], dtype=factor.dtype))
+
+    def contract(self, P: Array, H: Array) -> Array:
+        return jnp.sum(P * H)
+
+    def inner(self, a: Effects, b: Effects) -> Array:
+        return jnp.sum(_join(a) * _join(b))[None]
+
+    def per_component(self, values: Array, a: Effects) -> Effects:
+        return tuple(values[0] * part for part in a)
+
+    def covariance_blocks(self, factor: Array) -> Effects:
+        inverse = self.selected_inverse(factor)
+        blocks, start = [], 0
+        for g in self.groupings:
+            q, levels = g.num_columns, g.num_levels
+            stop = start + q * levels
+            part = inverse[start:stop, start:stop].reshape(q, levels, q, levels)
+            blocks.append(jnp.einsum("iljl->ijl", part))
+            start = stop
+        return tuple(blocks)

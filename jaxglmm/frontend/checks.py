@@ -1,0 +1,142 @@
+"""Refusals: what is wrong with the values of a column or an argument, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from jaxglmm.errors import InputError
+from jaxglmm.frontend.formula import RandomTerm
+
+SUPPORTED_STRUCTURES = ("us", "diag")
+
+# support -> (which values fit, what they must be, what to do)
+_SUPPORTS = {
+    "positive": (
+        lambda y: y > 0,
+        "must be greater than zero",
+        "Leave these rows out, or use a family that allows zeros (tweedie) or any number "
+        "(gaussian).",
+    ),
+    "count": (
+        lambda y: (y >= 0) & (y == np.floor(y)),
+        "must be whole numbers, zero or more",
+        "Use counts, with offset(log(exposure)) for rates; or a family for continuous responses.",
+    ),
+    "unit_open": (
+        lambda y: (y > 0) & (y < 1),
+        "must lie strictly between 0 and 1",
+        "Leave the zeros and ones out or move them inside; for successes of trials use binomial.",
+    ),
+    "real": (np.isfinite, "must be numbers", ""),
+}
+
+
+def show_rows(rows: Sequence[int] | np.ndarray) -> str:
+    """`row 3`, `rows 3, 5, 9` or `rows 3, 5, 9, 10, 11 and 4 more`; rows count from 0."""
+    shown = ", ".join(str(int(row)) for row in rows[:5])
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more} (counted from 0)"
+
+
+def show_values(values: Sequence[Any] | np.ndarray) -> str:
+    """At most five values."""
+    shown = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in list(values[:5]))
+    return shown + (", ..." if len(values) > 5 else "")
+
+
+def refuse_values(
+    what: str, must: str, values: np.ndarray, bad: np.ndarray, rows: np.ndarray, remedy: str
+) -> NoReturn:
+    """Raise for the entries `bad` (bool) of `values`, whose places in the data are `rows`."""
+    where = show_rows(rows[bad])
+    message = f"{what} {must}, but {where} hold {show_values(values[bad].tolist())}."
+    if int(bad.sum()) == 1:
+        message = message.replace(" hold ", " holds ")
+    raise InputError(f"{message} {remedy}".rstrip())
+
+
+def check_support(name: str, y: np.ndarray, support: str, rows: np.ndarray) -> None:
+    """Refuse a response with values outside the support of its family."""
+    fits, must, remedy = _SUPPORTS[support]
+    bad = ~fits(y)
+    if bad.any():
+        refuse_values(f"The response '{name}'", must, y, bad, rows, remedy)
+
+
+def check_weights(weights: np.ndarray, rows: np.ndarray) -> None:
+    """Refuse negative weights and weights that are all zero; some zeros are fine."""
+    bad = weights < 0
+    if bad.any():
+        remedy = "A weight of 0 leaves a row out of the fit."
+        refuse_values("weights", "must be zero or more", weights, bad, rows, remedy)
+    if not (weights > 0).any():
+        raise InputError(
+            "weights are all zero, so no row counts. Give positive weights, or leave weights out."
+        )
+
+
+def check_trials(
+    what: str, trials: np.ndarray, successes: np.ndarray, label: str, rows: np.ndarray
+) -> None:
+    """Refuse trials that are not whole, negative, or fewer than the successes."""
+    bad = (np.abs(trials - np.round(trials)) > 1e-6 * np.maximum(1, trials)) | (trials < 0)
+    if bad.any():
+        remedy = "Give the number of trials of each row; prior weights go in weights=."
+        must = "must be whole numbers, zero or more"
+        refuse_values(f"The trials ({what})", must, trials, bad, rows, remedy)
+    bad = successes > trials * (1 + 1e-9)
+    if bad.any():
+        where = show_rows(rows[bad])
+        pairs = [f"{s:g} of {t:g}" for s, t in zip(successes[bad], trials[bad], strict=True)]
+        raise InputError(
+            f"The response '{label}' has more successes than trials in {where}: "
+            f"{show_values(pairs)}. Check the order: successes / trials, or "
+            "cbind(successes, failures)."
+        )
+
+
+def check_finite(matrix: np.ndarray, names: Sequence[str], rows: np.ndarray) -> None:
+    """Refuse columns in which a function of finite values gave NaN or infinity."""
+    bad = ~np.isfinite(matrix)
+    if bad.any():
+        column = int(np.flatnonzero(bad.any(axis=0))[0])
+        where = show_rows(rows[bad[:, column]])
+        raise InputError(
+            f"The term '{names[column]}' is not finite in {where}. Leave these rows out with "
+            "subset=, or write the term so that it is defined there."
+        )
+
+
+def check_structures(terms: Collection[RandomTerm]) -> None:
+    """Refuse what this version cannot fit: other structures, several grouping factors."""
+    for term in terms:
+        if term.structure not in SUPPORTED_STRUCTURES:
+            raise InputError(
+                f"The covariance structure '{term.structure}' of {term.text} is not yet "
+                "supported; use us() or diag()."
+            )
+        if term.options:
+            raise InputError(
+                f"The covariance structure '{term.structure}' of {term.text} takes no options. "
+                "Remove what follows the comma."
+            )
+    groups = {tuple(sorted(term.factors)): ":".join(term.factors) for term in terms}
+    if len(groups) > 1:
+        named = ", ".join(groups.values())
+        raise InputError(
+            f"The formula has several grouping factors ({named}), which are not yet supported. "
+            "Keep the random terms of one of them."
+        )
+
+
+def check_choice(argument: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse an option that is not among its choices."""
+    if value not in choices:
+        close = difflib.get_close_matches(str(value), choices, n=1)
+        known = ", ".join(f"'{c}'" for c in choices)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise InputError(f"{argument}={value!r} is not known; choose one of {known}.{hint}")

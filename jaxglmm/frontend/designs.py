@@ -1,0 +1,120 @@
+"""Choices about the design: contrasts a column, structure a random term, terms a grouping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from jaxglmm.errors import InputError
+from jaxglmm.frontend.checks import check_choice
+from jaxglmm.frontend.context import CODINGS, TREATMENT, Factor
+from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
+from jaxglmm.frontend.random_terms import STRUCTURES
+from jaxglmm.frontend.variables import plain_columns
+
+MAX_ENTRIES = 2**31  # of the indicator columns of one predictor
+
+
+def choose_contrasts(
+    contrasts: str | Mapping[str, str], factors: Mapping[str, Factor]
+) -> dict[str, str]:
+    """Coding of every plain categorical predictor; columns not named are treatment-coded."""
+    if not isinstance(contrasts, Mapping):
+        check_choice("contrasts", contrasts, CODINGS)
+        return dict.fromkeys(factors, contrasts)
+    for name, coding in contrasts.items():
+        check_choice(f"contrasts['{name}']", coding, CODINGS)
+        if name not in factors:
+            known = ", ".join(factors) or "none"
+            raise InputError(
+                f"contrasts names '{name}', which is no categorical predictor of the formula "
+                f"(those are: {known}). Correct the name or leave it out."
+            )
+    return {name: contrasts.get(name, TREATMENT) for name in factors}
+
+
+def check_levels(factors: Mapping[str, Factor], num_rows: int) -> None:
+    """Refuse a categorical predictor with a single level, or with far too many."""
+    for name, factor in factors.items():
+        if len(factor.levels) * num_rows > MAX_ENTRIES:
+            raise InputError(
+                f"The categorical predictor '{name}' has {len(factor.levels)} levels in {num_rows} "
+                f"rows: too many columns. Use it as a grouping factor, (1 | {name})."
+            )
+        if len(set(map(str, factor.levels))) < len(factor.levels):
+            raise InputError(
+                f"The categorical predictor '{name}' has different levels that read the same, such "
+                "as 1 and '1'. Make them all text or all numbers."
+            )
+        if len(factor.levels) == 1:
+            raise InputError(
+                f"The categorical predictor '{name}' has the single level '{factor.levels[0]}' in "
+                "the rows used, so it has no effect. Remove it from the formula."
+            )
+
+
+def check_response_apart(spec: FormulaSpec) -> None:
+    """Refuse a response that is also one of the terms."""
+    if spec.response is None:
+        return
+    for part in (spec.fixed, *[term.columns for term in spec.random]):
+        for name in plain_columns(part):
+            if spec.response.expressions in ((name,), (f"`{name}`",)):
+                raise InputError(
+                    f"The response '{name}' is also a term of the right-hand side. Remove it there."
+                )
+
+
+def choose_structures(
+    terms: tuple[RandomTerm, ...], covariance: Mapping[str, str] | None
+) -> tuple[RandomTerm, ...]:
+    """The random terms with the structures of covariance={group: structure} put in."""
+    if not covariance:
+        return terms
+    groups = [":".join(term.factors) for term in terms]
+    for group, structure in covariance.items():
+        check_choice(f"covariance['{group}']", structure, STRUCTURES)
+        if group not in groups:
+            known = ", ".join(dict.fromkeys(groups)) or "none"
+            raise InputError(
+                f"covariance names the group '{group}', which is none of the formula's ({known})."
+                " Correct the name."
+            )
+    return tuple(
+        _restructured(term, covariance.get(group))
+        for term, group in zip(terms, groups, strict=True)
+    )
+
+
+def _restructured(term: RandomTerm, structure: str | None) -> RandomTerm:
+    if structure is None or structure == term.structure:
+        return term
+    if not term.text.startswith("(") or term.structure == "diag":
+        raise InputError(
+            f"covariance gives '{structure}' for {term.text}, which already says "
+            f"'{term.structure}'. Say it once."
+        )
+    return replace(term, structure=structure)
+
+
+def by_grouping(terms: tuple[RandomTerm, ...]) -> list[tuple[tuple[str, ...], list[int]]]:
+    """(factors, positions of its terms) of each grouping, in the order of the formula."""
+    found: dict[tuple[str, ...], tuple[tuple[str, ...], list[int]]] = {}
+    for i, term in enumerate(terms):
+        key = tuple(sorted(term.factors))
+        found.setdefault(key, (term.factors, []))[1].append(i)
+    return list(found.values())
+
+
+def check_columns_once(group: str, terms: Any) -> None:
+    """Refuse a random column that two terms of one grouping share: its variance is not defined."""
+    seen: dict[str, str] = {}
+    for term in terms:
+        for name in term.names:
+            if name in seen:
+                raise InputError(
+                    f"The column '{name}' is in two random terms of the group '{group}': "
+                    f"{seen[name]} and {term.text}. Take it out of one, for example with 0 + ..."
+                )
+            seen[name] = term.text

@@ -1,0 +1,103 @@
+"""What the front end hands over: arrays for the core, names for the shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from formulaic import ModelSpec
+
+    from jaxglmm.frontend.formula import FormulaSpec
+    from jaxglmm.frontend.groups import GroupCoder
+
+
+@dataclass(frozen=True)
+class TermData:
+    """One random term: its structure, the names of its columns, and its options."""
+
+    structure: str
+    names: tuple[str, ...]
+    options: dict[str, str]
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class GroupingData:
+    """All random terms of one grouping factor, their columns side by side.
+
+    levels: the original values (text joined by ":" for a:b); codes: (n,) int32, the level of each
+    row; Z: (n, q) float64, the columns of `terms` one after another.
+    """
+
+    name: str
+    levels: list[Any]
+    codes: np.ndarray
+    Z: np.ndarray
+    terms: tuple[TermData, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoders:
+    """What is needed to make the same columns from new data.
+
+    specs: formulaic's, by part ("fixed", "random0", ...); kept: (p before dropping,) bool;
+    fixed_columns, random_columns: column -> its levels, None for numbers; coders: one a grouping;
+    offset: the column given as offset=, True for an array, None for none.
+    """
+
+    specs: dict[str, ModelSpec]
+    kept: np.ndarray
+    fixed_columns: dict[str, list[Any] | None]
+    random_columns: dict[str, list[Any] | None]
+    coders: tuple[GroupCoder, ...]
+    term_parts: tuple[tuple[str, ...], ...]
+    offset: str | bool | None
+    state: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelData:
+    """Arrays and names of one model; n rows are used out of `num_rows`.
+
+    y: (n,) float64, successes for a binomial family; trials, weights, offset: (n,) or None;
+    X: (n, p) of full column rank, `fixed_names` its columns, `dropped_columns` those left out as
+    zero or linearly dependent on earlier ones; rows: (n,) int64 places in the caller's table;
+    contrasts: coding of each categorical predictor; factor_levels: its levels in the rows used.
+    """
+
+    y: np.ndarray
+    trials: np.ndarray | None
+    weights: np.ndarray | None
+    offset: np.ndarray | None
+    X: np.ndarray
+    fixed_names: tuple[str, ...]
+    dropped_columns: tuple[str, ...]
+    groupings: tuple[GroupingData, ...]
+    rows: np.ndarray
+    num_rows: int
+    num_dropped_missing: int
+    num_dropped_subset: int
+    response_name: str
+    spec: FormulaSpec
+    encoders: Encoders
+    contrasts: dict[str, str]
+    factor_levels: dict[str, list[Any]]
+    used_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class NewData:
+    """The same columns for new data, one entry for every row of it.
+
+    X: (n, p); Z, codes: one (n, q) and one (n,) int32 a grouping, code -1 for a missing or unseen
+    level; offset: (n,) or None; missing: (n,) bool, rows with a missing predictor, NaN elsewhere.
+    """
+
+    X: np.ndarray
+    Z: tuple[np.ndarray, ...]
+    codes: tuple[np.ndarray, ...]
+    offset: np.ndarray | None
+    missing: np.ndarray

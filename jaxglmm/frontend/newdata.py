@@ -1,0 +1,125 @@
+"""New data -> the columns of a fitted model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jaxglmm.errors import InputError
+from jaxglmm.frontend.arguments import complete_rows, numbers
+from jaxglmm.frontend.checks import check_finite
+from jaxglmm.frontend.context import Columns, recoded_columns, used_columns
+from jaxglmm.frontend.frame import Frame
+from jaxglmm.frontend.groups import GroupCoder, apply_groups
+from jaxglmm.frontend.model import ModelData, NewData
+from jaxglmm.frontend.variables import columns_in
+
+
+def new_data(data: ModelData, frame: Frame, *, offset: Any = None, groups: bool = True) -> NewData:
+    """The model's columns for every row of `frame`, by the levels and transforms of the fit.
+
+    groups=False leaves the random part out, and its columns need not be there. An unseen level of
+    a predictor is an InputError, an unseen level of a grouping factor has code -1.
+    """
+    encoders = data.encoders
+    known = {**encoders.fixed_columns, **(encoders.random_columns if groups else {})}
+    given = _given_offset(data, frame, offset)
+    everything = np.ones(frame.num_rows, bool)
+    complete = complete_rows(frame, list(known), {"offset": given}, everything)
+    rows = np.flatnonzero(complete)
+    columns = Columns(len(rows), recoded_columns(frame, known, rows), data.contrasts)
+    matrices = _matrices(data, columns, rows, groups)
+    parts = encoders.term_parts if groups else ()
+    Z = [np.concatenate([matrices[key] for key in keys], axis=1) for keys in parts]
+    fitted = None if given is None else given[rows]
+    total = evaluate_offset(data.spec.offsets, columns, fitted, encoders.state["offset"], rows)
+    return NewData(
+        X=_scatter(matrices["fixed"][:, encoders.kept], complete),
+        Z=tuple(_scatter(z, complete) for z in Z),
+        codes=tuple(_codes(c, frame, encoders.state["groups"]) for c in encoders.coders[: len(Z)]),
+        offset=None if total is None else _scatter(total, complete),
+        missing=~complete,
+    )
+
+
+def evaluate_offset(
+    codes: tuple[str, ...],
+    columns: Columns,
+    given: np.ndarray | None,
+    state: dict[str, Any],
+    rows: np.ndarray,
+) -> np.ndarray | None:
+    """(n,) sum of the offset(...) terms and the offset= argument; None if there is neither."""
+    total = given
+    for code in codes:
+        values = _offset(code, columns, state)
+        check_finite(values[:, None], [f"offset({code})"], rows)
+        total = values if total is None else total + values
+    return total
+
+
+def _offset(code: str, columns: Columns, state: dict[str, Any]) -> np.ndarray:
+    from jaxglmm.frontend.encode import evaluate
+
+    found = evaluate(code, columns, state)
+    values = np.asarray(getattr(found, "__wrapped__", found))
+    if values.shape != (columns.num_rows,) or values.dtype.kind not in "biuf":
+        raise InputError(
+            f"offset({code}) does not give one number a row. Use a numeric column or an "
+            "expression of numeric columns."
+        )
+    return values.astype(np.float64)
+
+
+def _given_offset(data: ModelData, frame: Frame, offset: Any) -> np.ndarray | None:
+    fitted = data.encoders.offset
+    if offset is None and fitted is True:
+        raise InputError(
+            "The model was fitted with an array as offset=, so new data need offset= too: one "
+            "entry a row, or a number. (Fitted with a column's name, it is read from the data.)"
+        )
+    return numbers("offset", fitted if offset is None else offset, frame, scalar=True)
+
+
+def _matrices(
+    data: ModelData, columns: Columns, rows: np.ndarray, groups: bool
+) -> dict[str, np.ndarray]:
+    from jaxglmm.frontend import encode
+
+    specs = data.encoders.specs
+    wanted = {key: spec for key, spec in specs.items() if groups or key == "fixed"}
+    if len(rows) == 0:
+        return {key: np.empty((0, len(spec.column_names))) for key, spec in wanted.items()}
+    matrices = encode.apply(wanted, columns)
+    for key, matrix in matrices.items():
+        check_finite(matrix, tuple(wanted[key].column_names), rows)
+    return matrices
+
+
+def _codes(coder: GroupCoder, frame: Frame, state: dict[str, Any]) -> np.ndarray:
+    """(rows of the table,) int32 codes of a grouping factor."""
+    return apply_groups(coder, [_group_column(code, frame, state) for code in coder.factors])
+
+
+def _group_column(code: str, frame: Frame, state: dict[str, Any]) -> Any:
+    if code in frame:
+        return frame.column(code)
+    from jaxglmm.frontend.groups import group_factor
+
+    names = columns_in(code, frame, is_expression=True)
+    complete = complete_rows(frame, names, {}, np.ones(frame.num_rows, bool))
+    rows = np.flatnonzero(complete)
+    found = group_factor(code, Columns(len(rows), used_columns(frame, names, rows), {}), state)
+    values = np.full(frame.num_rows, None, object)
+    values[rows] = np.array([*found.levels, None], object)[found.codes]
+    return values
+
+
+def _scatter(values: np.ndarray, complete: np.ndarray) -> np.ndarray:
+    """Rows put back in their places, NaN in the incomplete ones."""
+    if complete.all():
+        return values
+    spread = np.full((len(complete), *values.shape[1:]), np.nan)
+    spread[complete] = values
+    return spread

@@ -1,0 +1,82 @@
+"""What a link is: the map from a linear predictor eta to a mean mu."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Range = Literal["real", "positive", "unit"]
+
+
+class AbstractLink(abc.ABC):
+    """A monotone map mu = mean(eta), elementwise; all derivatives come from autodiff.
+
+    `range` is the set of means the link can reach: the real line, (0, inf) or (0, 1). Links into
+    (0, 1) give `log_mean` and `log1m_mean` without forming the probability, so that both tails
+    stay finite; `log_binomial` is their combination, which a canonical link may shorten.
+    """
+
+    name: str
+    range: Range
+
+    @abc.abstractmethod
+    def mean(self, eta: Array) -> Array:
+        """mu = g^-1(eta)."""
+
+    @abc.abstractmethod
+    def predictor(self, mu: Array) -> Array:
+        """eta = g(mu); used for starting values only."""
+
+    def log_mean(self, eta: Array) -> Array:
+        """log mu."""
+        return jnp.log(self.mean(eta))
+
+    def log1m_mean(self, eta: Array) -> Array:
+        """log(1 - mu)."""
+        return jnp.log1p(-self.mean(eta))
+
+    def log_binomial(self, y: Array, n: Array, eta: Array) -> Array:
+        """y log(mu) + (n - y) log(1 - mu)."""
+        return y * self.log_mean(eta) + (n - y) * self.log1m_mean(eta)
+
+
+@dataclasses.dataclass(frozen=True)
+class Link(AbstractLink):
+    """A user's link from its inverse alone: `Link(lambda eta: ..., range="unit")`.
+
+    Args:
+        inverse: elementwise JAX function eta -> mu, strictly monotone on `bracket`.
+        range: "real", "positive" or "unit": where the means lie.
+        name: what summaries print.
+        bracket: interval of eta in which starting values are looked for.
+
+    `predictor` inverts numerically by bisection: it only supplies starting values.
+    """
+
+    inverse: Callable[[Array], Array]
+    range: Range = "real"
+    name: str = "custom"
+    bracket: tuple[float, float] = (-30.0, 30.0)
+
+    def mean(self, eta: Array) -> Array:
+        return self.inverse(eta)
+
+    def predictor(self, mu: Array) -> Array:
+        low = jnp.full_like(mu, self.bracket[0])
+        high = jnp.full_like(mu, self.bracket[1])
+        rising = self.inverse(high) > self.inverse(low)
+
+        def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = ends
+            middle = 0.5 * (low + high)
+            above = (self.inverse(middle) < mu) == rising
+            return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+        low, high = jax.lax.fori_loop(0, 60, halve, (low, high))
+        return 0.5 * (low + high)

@@ -1,0 +1,1 @@
+"""Approximations of the marginal likelihood."""

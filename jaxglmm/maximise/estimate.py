@@ -1,0 +1,46 @@
+"""What a fit returns: numbers and a status code; no names."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+from jax import Array
+
+from jaxglmm.params import Params
+from jaxglmm.predictor import Effects
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """The maximum of a marginal log-likelihood; a pytree, also when it did not converge.
+
+    `params`, `u` and `log_likelihood` are differentiable in the arrays of the problem by the
+    implicit function theorem; the other fields are constants to autodiff.
+
+    Attributes:
+        params: the estimates, columns of Lambda with a non-negative diagonal.
+        log_likelihood: fully normalised.
+        u: mode of the spherical random effects, (column, level) for each grouping factor.
+        hessian: of the log-likelihood in (beta, theta, phi), exact; shape (param, param).
+        status: code of `jaxglmm.status`.
+        singular: a variance is zero or a correlation is one in size.
+        limit: code of `families.base.AbstractFamily.limit`.
+        iterations: steps of the outer optimiser.
+        passes: derivative passes of the mode finder.
+        decrement: log-likelihood that one more Newton step promises.
+        smallest_eigenvalue: of the negative Hessian scaled to a unit diagonal.
+    """
+
+    params: Params
+    log_likelihood: Array
+    u: Effects
+    hessian: Array
+    status: Array
+    singular: Array
+    limit: Array
+    iterations: Array
+    passes: Array
+    decrement: Array
+    smallest_eigenvalue: Array

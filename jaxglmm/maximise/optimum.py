@@ -1,0 +1,226 @@
+"""The maximum: rounds of exact curvature and quasi-Newton ascent, then one honest status.
+
+A round computes the exact Hessian, makes its absolute inverse the metric and climbs. It is the
+last one if the step that the fresh Hessian proposes promises less than the tolerance: the optimum
+is then certified by exact curvature, and the few steps left take it to rounding level.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxglmm import curvature, status
+from jaxglmm.control import Control
+from jaxglmm.curvature import Spectrum
+from jaxglmm.factor import AbstractFactor, choose
+from jaxglmm.families.base import BOUNDARY, UNBOUNDED
+from jaxglmm.likelihood import log_base, score_and_weights
+from jaxglmm.marginal import laplace
+from jaxglmm.maximise.climb import Point, climb, evaluate
+from jaxglmm.maximise.estimate import Estimate
+from jaxglmm.maximise.start import Start, start
+from jaxglmm.mode import zeros
+from jaxglmm.params import Params, flatten, free_params, unflatten
+from jaxglmm.predictor import (
+    Effects,
+    linear_predictor,
+    random_effects,
+    reduce,
+    relative_factors,
+)
+from jaxglmm.rows import Rows
+
+_MAX_ROUNDS = 30
+_SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
+_FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
+_SINGULAR = 1e-4  # a random effect's sd relative to the error of a level's own estimate
+
+
+class _Round(NamedTuple):
+    at: Point
+    hessian: Array
+    promise: Array  # of the exact Newton step where this round began
+    iterations: Array
+    rounds: Array
+    certified: Array
+    stuck: Array
+
+
+def maximise_rows(
+    rows: Rows, control: Control = Control(), given: Params | None = None
+) -> Estimate:
+    """Fit: pure, jit-able, vmap-able, differentiable in the arrays of `rows`."""
+    return _solve(rows, given, control)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
+    factor = choose(rows)
+    begin = start(rows)
+    psi = flatten(begin.params if given is None else given)
+    eps = jnp.finfo(rows.dtype).eps
+    tolerance = control.tolerance or max(1e-7, 1e3 * float(eps))
+    first = evaluate(rows, factor, psi, zeros(rows), jnp.asarray(1e-6, rows.dtype))
+    zero = jnp.zeros((), rows.dtype)
+
+    def unfinished(r: _Round) -> Array:
+        going = ~r.certified & ~r.stuck & (r.rounds < _MAX_ROUNDS)
+        return going & (r.iterations < control.max_iterations)
+
+    def body(r: _Round) -> _Round:
+        hessian = _masked(rows, laplace.hessian(rows, factor, r.at.psi, r.at.u))
+        metric = curvature.ascent_metric(curvature.spectrum(-hessian))
+        promise = r.at.gradient @ metric @ r.at.gradient
+        certified = promise < tolerance
+        goal = jnp.where(certified, 10 * eps * eps**0.5 + eps, 0.1 * tolerance)
+        left = jnp.minimum(control.max_iterations - r.iterations, 60)
+        end = climb(rows, factor, r.at, metric, goal, left)
+        return _Round(
+            at=end.at,
+            hessian=hessian,
+            promise=promise,
+            iterations=r.iterations + end.iterations,
+            rounds=r.rounds + 1,
+            certified=certified,
+            stuck=~jnp.isfinite(promise) | (end.at.psi == r.at.psi).all() & ~certified,
+        )
+
+    no_hessian = jnp.zeros((psi.shape[0],) * 2, rows.dtype)
+    counts = jnp.asarray(0)
+    no = jnp.asarray(False)
+    begun = _Round(first, no_hessian, zero + jnp.inf, counts, counts, no, no)
+    end = jax.lax.while_loop(unfinished, body, begun)
+    return _estimate(rows, factor, begin, end)
+
+
+def _masked(rows: Rows, hessian: Array) -> Array:
+    """Coefficients of padding columns get unit curvature and no coupling."""
+    free = free_params(rows, hessian[0])
+    held = jnp.diag(jnp.where(free, 0.0, -1.0).astype(hessian.dtype))
+    return jnp.where(free[:, None] & free[None, :], hessian, held)
+
+
+def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: _Round) -> Estimate:
+    params, u, signs = _rectify(rows, unflatten(end.at.psi, rows), end.at.u)
+    hessian = end.hessian * signs[:, None] * signs[None, :]
+    s = curvature.spectrum(-hessian)
+    singular = _is_singular(rows, params, u)
+    limit = rows.family.limit(params.phi, begin.params.phi)
+    code = _status(rows, begin, end, s, hessian, singular, limit)
+    return Estimate(
+        params=params,
+        log_likelihood=end.at.value + log_base(rows),
+        u=u,
+        hessian=hessian,
+        status=code,
+        singular=singular,
+        limit=limit,
+        iterations=end.iterations,
+        passes=end.at.passes,
+        decrement=end.at.gradient @ curvature.ascent_metric(s) @ end.at.gradient,
+        smallest_eigenvalue=s.values[0],
+    )
+
+
+def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, Array]:
+    """Non-negative diagonals of Lambda; the random effects b = Lambda u stay what they are."""
+    spread, flipped, first = [], [], 0
+    for grouping, values in zip(rows.groupings, u, strict=True):
+        columns = []
+        for term in grouping.terms:
+            last = first + term.covariance.num_theta
+            signs = term.covariance.signs(params.theta[first:last])
+            columns.append(signs)
+            spread.append(term.covariance.spread(signs))
+            first = last
+        flipped.append(jnp.concatenate(columns)[:, None] * values)
+    theta_signs = jnp.concatenate([*spread, jnp.zeros((0,), rows.dtype)])
+    ones = [jnp.ones_like(params.beta), theta_signs, jnp.ones_like(params.phi)]
+    rectified = Params(params.beta, params.theta * theta_signs, params.phi)
+    return rectified, tuple(flipped), jnp.concatenate(ones)
+
+
+def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
+    """Whether a diagonal entry of Lambda is nothing beside the error 1/sqrt(I) of a level."""
+    lam = relative_factors(rows, params.theta)
+    eta = linear_predictor(rows, params.beta, random_effects(lam, u))
+    _, W = score_and_weights(rows, eta, params.phi)
+    worst = jnp.asarray(jnp.inf, rows.dtype)
+    for k, grouping in enumerate(rows.groupings):
+        for column, a in enumerate(grouping.predictors):
+            information = reduce(rows, k, rows.Z[k][column] ** 2 * jnp.abs(W[a][a]))
+            levels = jnp.maximum(jnp.sum(information > 0), 1)
+            mean = jnp.sum(information) / levels
+            worst = jnp.minimum(worst, jnp.abs(lam[k][column, column]) * jnp.sqrt(mean))
+    return worst < _SINGULAR
+
+
+def _status(
+    rows: Rows,
+    begin: Start,
+    end: _Round,
+    s: Spectrum,
+    hessian: Array,
+    singular: Array,
+    limit: Array,
+) -> Array:
+    p = rows.num_fixed
+    left = _least_information(-hessian[:p, :p], begin.information)
+    finite = jnp.isfinite(end.at.value) & jnp.all(jnp.isfinite(end.at.gradient))
+    code = jnp.asarray(status.CONVERGED)
+    code = jnp.where(s.values[0] < _FLAT, status.RANK_DEFICIENT, code)
+    code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
+    code = jnp.where(~end.certified, status.MAX_ITERATIONS, code)
+    code = jnp.where(left < _SEPARATED, status.SEPARATED, code)
+    return jnp.where(~finite | (limit == UNBOUNDED), status.NONFINITE, code)
+
+
+def _least_information(final: Array, reference: Array) -> Array:
+    """The smallest eigenvalue of `final` relative to `reference`."""
+    if final.shape[0] == 0:
+        return jnp.asarray(jnp.inf, final.dtype)
+    s = curvature.spectrum(reference)
+    root = (s.vectors / jnp.sqrt(jnp.maximum(s.values, 1e-14))) * s.scale[:, None]
+    relative = root.T @ final @ root
+    return jnp.linalg.eigvalsh(0.5 * (relative + relative.T))[0]
+
+
+@_solve.defjvp
+def _solve_jvp(
+    control: Control, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Estimate, Estimate]:
+    """At the maximum G(psi, rows) = 0, so dpsi = -(dG/dpsi)^-1 (dG at fixed psi)."""
+    rows, given = primals
+    d_rows = tangents[0]
+    factor = choose(rows)
+    est = _solve(rows, given, control)
+    psi = flatten(est.params)
+
+    def at_fixed_psi(r: Rows) -> tuple[Array, Array]:
+        value, gradient = laplace.refined(r, factor, psi, est.u)
+        return value + log_base(r), gradient
+
+    _, (d_value, d_gradient) = jax.jvp(at_fixed_psi, (rows,), (d_rows,))
+    s = curvature.spectrum(-est.hessian)
+    d_psi = curvature.pseudo_inverse(s, jnp.asarray(_FLAT, rows.dtype)) @ d_gradient
+    d_psi = jnp.where(free_params(rows, psi), d_psi, 0.0)
+    _, d_u = jax.jvp(
+        lambda r, x: laplace.chord(r, factor, x, est.u), (rows, psi), (d_rows, d_psi)
+    )
+    tangent = jax.tree.map(_zero_tangent, est)
+    moved = unflatten(d_psi, rows)
+    return est, dataclasses.replace(tangent, params=moved, log_likelihood=d_value, u=d_u)
+
+
+def _zero_tangent(x: Array) -> Any:
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        return jnp.zeros_like(x)
+    return np.zeros(x.shape, jax.dtypes.float0)
+

@@ -1,0 +1,135 @@
+"""The problem as the engine reads it: rows arranged in chunks, structure resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxglmm.design import Grouping, Problem
+from jaxglmm.families import AbstractFamily
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Arrays in chunk order; axes are (slot, chunk) unless said otherwise.
+
+    Attributes:
+        y: responses.
+        weight: the law's own constant: prior weight, trials, or 1.
+        multiplier: factor of each row's log-density; 0 for padding and for weight zero.
+        offset: added to the first linear predictor.
+        X: fixed-effects columns; shape (fixed, slot, chunk).
+        Z: columns of each grouping factor; shape (column, slot, chunk) each.
+        codes: levels of each grouping factor: (chunk,) of the leading one, else (slot, chunk).
+        free: whether each column of X has a coefficient to estimate (padding has none).
+        groupings: the factors' static structure.
+        family, predictors, one_to_one: as in `Problem` and `Layout`, static.
+    """
+
+    y: Array
+    weight: Array
+    multiplier: Array
+    offset: Array
+    X: Array
+    Z: tuple[Array, ...]
+    codes: tuple[Array, ...]
+    free: Array
+    groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
+    family: AbstractFamily = dataclasses.field(metadata={"static": True})
+    predictors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    one_to_one: bool = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_fixed(self) -> int:
+        """Number of fixed-effects columns, padding included."""
+        return self.X.shape[0]
+
+    @property
+    def num_theta(self) -> int:
+        """Number of covariance parameters."""
+        return sum(t.covariance.num_theta for g in self.groupings for t in g.terms)
+
+    @property
+    def dtype(self) -> Any:
+        """The floating type of all arithmetic."""
+        return self.X.dtype
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """The static part of a grouping factor."""
+
+    num_levels: int
+    terms: tuple[Any, ...]
+
+    @property
+    def num_columns(self) -> int:
+        """Number of random effects a level has."""
+        return sum(term.covariance.dim for term in self.terms)
+
+    @functools.cached_property
+    def predictors(self) -> tuple[int, ...]:
+        """Linear predictor that each column feeds."""
+        return tuple(t.predictor for t in self.terms for _ in range(t.covariance.dim))
+
+
+def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) -> Rows:
+    """Gather a problem's rows into its layout.
+
+    Args:
+        problem: the data in the caller's order.
+        num_fixed: pad X with zero columns to this many (their coefficients are held at zero).
+        xp: `jax.numpy` inside a program, `numpy` to prepare arrays on the host.
+    """
+    layout, family = problem.layout, problem.family
+    dtype = jnp.result_type(problem.X, problem.y)
+    rows = layout.rows
+
+    def gather(values: Any) -> Any:
+        return xp.asarray(values, dtype)[rows]
+
+    weights = gather(problem.weights)
+    counts = xp.logical_and(layout.filled, weights > 0)
+    ones = xp.ones_like(weights)
+    safe = xp.where(counts, weights, ones)
+    divides = family.weight_role == "dispersion" and not problem.weights_multiply
+    if family.weight_role == "trials":
+        weight = gather(problem.trials)
+    else:
+        weight = safe if divides else ones
+    return Rows(
+        y=gather(problem.y),
+        weight=weight,
+        multiplier=xp.where(counts, ones if divides else weights, xp.zeros_like(ones)),
+        offset=gather(problem.offset),
+        X=_columns(problem.X, rows, dtype, problem.X.shape[1] if num_fixed is None else num_fixed, xp),
+        Z=tuple(_columns(g.Z, rows, dtype, g.num_columns, xp) for g in problem.groupings),
+        codes=tuple(
+            layout.levels if i == 0 else xp.asarray(g.codes)[rows]
+            for i, g in enumerate(problem.groupings)
+        ),
+        free=xp.arange(num_fixed or problem.X.shape[1]) < problem.X.shape[1],
+        groupings=tuple(_structure(g) for g in problem.groupings),
+        family=family,
+        predictors=problem.predictors + (0,) * ((num_fixed or 0) - problem.X.shape[1]),
+        one_to_one=layout.one_to_one,
+    )
+
+
+def _columns(matrix: Any, rows: Any, dtype: Any, num_columns: int, xp: Any) -> Any:
+    matrix = xp.asarray(matrix, dtype)
+    padding = num_columns - matrix.shape[1]
+    if padding:
+        matrix = xp.concatenate([matrix, xp.zeros((matrix.shape[0], padding), dtype)], axis=1)
+    return xp.moveaxis(matrix[rows], -1, 0) if xp is jnp else np.ascontiguousarray(matrix.T)[:, rows]
+
+
+def _structure(grouping: Grouping) -> Structure:
+    return Structure(num_levels=grouping.num_levels, terms=grouping.terms)
