@@ -27,15 +27,6 @@ The same fit in Python:
     fit.fixed_effects(), fit.random_effects(), fit.predict()
 Your own data: python -m jaxglmm fit DATA.csv "y ~ x + (1 | group)" --family poisson"""
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>jaxglmm: {title}</title></head>
-<body>
-{body}
-</body>
-</html>
-"""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see the module's text)."""
@@ -113,7 +104,7 @@ def _run_fit(options: argparse.Namespace) -> int:
 
 def _write_files(fit: Any, summary: Any, options: argparse.Namespace) -> None:
     if options.out is not None:
-        write_report(summary, options.out, title=options.formula)
+        write_report(summary, options.out)
         print(f"summary written to {options.out}")
     if options.save is not None:
         fit.save(options.save)
@@ -178,15 +169,10 @@ def read_table(source: str) -> pd.DataFrame:
         raise InputError(f"DATA {source!r} cannot be read as {suffix[1:]}: {error}") from error
 
 
-def write_report(summary: Any, path: Path, title: str) -> None:
+def write_report(summary: Any, path: Path) -> None:
     """Write a summary as a web page (.html) or as text (.txt)."""
-    if path.suffix.lower() == ".html":
-        import html
-
-        text = _PAGE.format(title=html.escape(title), body=summary._repr_html_())
-    else:
-        text = f"{summary}\n"
-    path.write_text(text, encoding="utf-8")
+    page = path.suffix.lower() == ".html"
+    path.write_text(summary.to_html() if page else f"{summary}\n", encoding="utf-8")
 
 
 def _check_report_path(path: Path) -> None:

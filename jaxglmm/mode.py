@@ -32,6 +32,7 @@ from jaxglmm.predictor import (
     random_effects,
     random_part,
     relative_factors,
+    transpose_lambda,
     transpose_random,
 )
 from jaxglmm.rows import Rows
@@ -65,8 +66,8 @@ def penalised_gradient(
     rows: Rows, lam: tuple[Array, ...], score_: Predictors, u: Effects
 ) -> Effects:
     """Lambda' Z' score - u."""
-    pulled = transpose_random(rows, score_)
-    return tuple(L.T @ values - v for L, values, v in zip(lam, pulled, u, strict=True))
+    pulled = transpose_lambda(lam, transpose_random(rows, score_))
+    return tuple(values - v for values, v in zip(pulled, u, strict=True))
 
 
 def search(

@@ -89,7 +89,7 @@ def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) ->
         xp: `jax.numpy` inside a program, `numpy` to prepare arrays on the host.
     """
     layout, family = problem.layout, problem.family
-    dtype = jnp.result_type(problem.X, problem.y)
+    dtype = xp.result_type(problem.X, problem.y)
     rows = layout.rows
 
     def gather(values: Any) -> Any:
@@ -100,16 +100,15 @@ def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) ->
     ones = xp.ones_like(weights)
     safe = xp.where(counts, weights, ones)
     divides = family.weight_role == "dispersion" and not problem.weights_multiply
-    if family.weight_role == "trials":
-        weight = gather(problem.trials)
-    else:
-        weight = safe if divides else ones
+    known = safe if divides else ones
     return Rows(
         y=gather(problem.y),
-        weight=weight,
+        weight=gather(problem.trials) if family.weight_role == "trials" else known,
         multiplier=xp.where(counts, ones if divides else weights, xp.zeros_like(ones)),
         offset=gather(problem.offset),
-        X=_columns(problem.X, rows, dtype, problem.X.shape[1] if num_fixed is None else num_fixed, xp),
+        X=_columns(
+            problem.X, rows, dtype, problem.X.shape[1] if num_fixed is None else num_fixed, xp
+        ),
         Z=tuple(_columns(g.Z, rows, dtype, g.num_columns, xp) for g in problem.groupings),
         codes=tuple(
             layout.levels if i == 0 else xp.asarray(g.codes)[rows]
@@ -128,7 +127,9 @@ def _columns(matrix: Any, rows: Any, dtype: Any, num_columns: int, xp: Any) -> A
     padding = num_columns - matrix.shape[1]
     if padding:
         matrix = xp.concatenate([matrix, xp.zeros((matrix.shape[0], padding), dtype)], axis=1)
-    return xp.moveaxis(matrix[rows], -1, 0) if xp is jnp else np.ascontiguousarray(matrix.T)[:, rows]
+    return (
+        xp.moveaxis(matrix[rows], -1, 0) if xp is jnp else np.ascontiguousarray(matrix.T)[:, rows]
+    )
 
 
 def _structure(grouping: Grouping) -> Structure:

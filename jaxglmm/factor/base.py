@@ -16,14 +16,35 @@ from jaxglmm.rows import Rows
 class AbstractFactor(abc.ABC):
     """Assemble, factorise, solve: one structure a class; its choice is static.
 
-    H and its factor are pytrees that only the class itself looks into. `selected_inverse` has the
-    structure of H and holds the entries of H^-1 where H is not zero, which is all that the
-    gradient of log det H needs: d log det H = sum(selected_inverse * dH).
+    A = Z'WZ, H = Lambda' A Lambda + I and its factor are pytrees that only the class itself looks
+    into. `selected_inverse` has the structure of H and holds the entries of H^-1 where H is not
+    zero, which is all that the gradient of log det H needs:
+    d log det H = sum(selected_inverse * dH).
     """
 
     @abc.abstractmethod
+    def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
+        """A = Z'WZ; linear in W."""
+
+    @abc.abstractmethod
+    def penalise(self, A: Any, factors: tuple[Array, ...]) -> Any:
+        """H = Lambda' A Lambda + I."""
+
     def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Any:
-        """H from the relative factors and the weights; linear in W."""
+        """H from the relative factors and the weights."""
+        return self.penalise(self.gram(rows, W), factors)
+
+    @abc.abstractmethod
+    def spread(self, P: Any, factors: tuple[Array, ...]) -> Any:
+        """Q = Lambda P Lambda', on the same sparsity."""
+
+    @abc.abstractmethod
+    def leverages(self, rows: Rows, Q: Any) -> tuple[Predictors, ...]:
+        """h_ab = z_a' Q z_b of every row, by pair of predictors: the transpose of `gram`."""
+
+    @abc.abstractmethod
+    def times(self, M: Any, a: Effects) -> Effects:
+        """M a for a matrix of this structure."""
 
     @abc.abstractmethod
     def factorise(self, H: Any) -> Any:

@@ -10,7 +10,7 @@ from jax import Array
 from jaxglmm.factor import small
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.small import Stack
-from jaxglmm.predictor import Effects, Predictors, reduce
+from jaxglmm.predictor import Effects, Predictors, expand, reduce
 from jaxglmm.rows import Rows
 
 
@@ -18,17 +18,38 @@ from jaxglmm.rows import Rows
 class BlockFactor(AbstractFactor):
     """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
 
-    def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Stack:
+    def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Stack:
         Z, predictors = rows.Z[0], rows.groupings[0].predictors
-        A = [
+        return [
             [
                 reduce(rows, 0, W[predictors[i]][predictors[j]] * Z[i] * Z[j])
                 for j in range(i + 1)
             ]
             for i in range(len(predictors))
         ]
+
+    def penalise(self, A: Stack, factors: tuple[Array, ...]) -> Stack:
         H = small.congruence(A, factors[0])
         return [[H[i][j] + (1.0 if i == j else 0.0) for j in range(i + 1)] for i in range(len(H))]
+
+    def spread(self, P: Stack, factors: tuple[Array, ...]) -> Stack:
+        return small.outward(P, factors[0])
+
+    def leverages(self, rows: Rows, Q: Stack) -> tuple[Predictors, ...]:
+        Z, predictors = rows.Z[0], rows.groupings[0].predictors
+        nothing = jnp.zeros((1, 1), rows.dtype)
+        h = [[nothing] * rows.family.num_predictors for _ in range(rows.family.num_predictors)]
+        for i, a in enumerate(predictors):
+            for j, b in enumerate(predictors[: i + 1]):
+                share = expand(rows, 0, Q[i][j]) * Z[i] * Z[j]
+                if a == b:
+                    h[a][a] = h[a][a] + (share if i == j else 2.0 * share)
+                else:
+                    h[a][b] = h[b][a] = h[a][b] + share
+        return tuple(tuple(row) for row in h)
+
+    def times(self, M: Stack, a: Effects) -> Effects:
+        return (small.times(M, a[0]),)
 
     def factorise(self, H: Stack) -> Stack:
         return small.cholesky(H, safe=False)

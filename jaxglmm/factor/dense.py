@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,20 +34,50 @@ class DenseFactor(AbstractFactor):
 
     groupings: tuple[Structure, ...]
 
-    def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Array:
-        num_effects = sum(g.num_columns * g.num_levels for g in self.groupings)
+    def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Array:
+        Z = self._columns(rows)
+        A = jnp.zeros((Z[0].shape[0],) * 2, rows.dtype)
+        for a, left in enumerate(Z):
+            for b, right in enumerate(Z):
+                A = A + (left * jnp.broadcast_to(W[a][b], rows.y.shape).ravel()) @ right.T
+        return A
+
+    def penalise(self, A: Array, factors: tuple[Array, ...]) -> Array:
+        Lambda = self._lambda(factors)
+        return Lambda.T @ A @ Lambda + jnp.eye(A.shape[0], dtype=A.dtype)
+
+    def spread(self, P: Array, factors: tuple[Array, ...]) -> Array:
+        Lambda = self._lambda(factors)
+        return Lambda @ P @ Lambda.T
+
+    def leverages(self, rows: Rows, Q: Array) -> tuple[Predictors, ...]:
+        Z = self._columns(rows)
+        return tuple(
+            tuple(jnp.sum(left * (Q @ right), axis=0).reshape(rows.y.shape) for right in Z)
+            for left in Z
+        )
+
+    def times(self, M: Array, a: Effects) -> Effects:
+        return _split(M @ _join(a), self.groupings)
+
+    def _columns(self, rows: Rows) -> tuple[Array, ...]:
+        """Z' of every predictor as a dense matrix; shape (effect, row)."""
 
         def column(unit: Array) -> tuple[Array, ...]:
-            parts = random_part(rows, random_effects(factors, _split(unit, self.groupings)))
+            parts = random_part(rows, _split(unit, self.groupings))
             return tuple(jnp.broadcast_to(part, rows.y.shape).ravel() for part in parts)
 
-        eye = jnp.eye(num_effects, dtype=rows.dtype)
-        columns = jax.vmap(column)(eye)
-        H = eye
-        for a, left in enumerate(columns):
-            for b, right in enumerate(columns):
-                H = H + (left * W[a][b].ravel()) @ right.T
-        return H
+        return jax.vmap(column)(self._eye(rows.dtype))
+
+    def _lambda(self, factors: tuple[Array, ...]) -> Array:
+        def column(unit: Array) -> Array:
+            return _join(random_effects(factors, _split(unit, self.groupings)))
+
+        return jax.vmap(column, out_axes=1)(self._eye(factors[0].dtype))
+
+    def _eye(self, dtype: Any) -> Array:
+        num_effects = sum(g.num_columns * g.num_levels for g in self.groupings)
+        return jnp.eye(num_effects, dtype=dtype)
 
     def factorise(self, H: Array) -> Array:
         return jnp.linalg.cholesky(H)

@@ -16,9 +16,26 @@ from jaxglmm.rows import Rows
 class EmptyFactor(AbstractFactor):
     """The factor of a model without random effects; keeps the dtype, holds nothing."""
 
-    def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Array:
-        del factors, W
+    def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Array:
+        del W
         return jnp.zeros((0,), rows.dtype)
+
+    def penalise(self, A: Array, factors: tuple[Array, ...]) -> Array:
+        del factors
+        return A
+
+    def spread(self, P: Array, factors: tuple[Array, ...]) -> Array:
+        del factors
+        return P
+
+    def leverages(self, rows: Rows, Q: Array) -> tuple[Predictors, ...]:
+        del Q
+        axes = range(rows.family.num_predictors)
+        return tuple(tuple(jnp.zeros((1, 1), rows.dtype) for _ in axes) for _ in axes)
+
+    def times(self, M: Array, a: Effects) -> Effects:
+        del M
+        return a
 
     def factorise(self, H: Array) -> Array:
         return H

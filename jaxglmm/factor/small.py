@@ -134,6 +134,25 @@ def congruence(A: Stack, T: Array) -> Stack:
     ]
 
 
+def outward(P: Stack, T: Array) -> Stack:
+    """T P T' for a shared lower-triangular T of shape (q, q), lower triangle."""
+    q = len(P)
+    TP = [
+        [sum(T[i, k] * P[max(k, j)][min(k, j)] for k in range(i + 1)) for j in range(q)]
+        for i in range(q)
+    ]
+    return [
+        [sum(TP[i][k] * T[j, k] for k in range(j + 1)) for j in range(i + 1)]  # type: ignore[misc]
+        for i in range(q)
+    ]
+
+
+def times(M: Stack, a: Array) -> Array:
+    """M a; a has shape (q, level)."""
+    q = len(M)
+    return jnp.stack([sum(M[max(i, j)][min(i, j)] * a[j] for j in range(q)) for i in range(q)])
+
+
 def _dot(A: Stack, T: Array, i: int, j: int) -> Array:
     """Entry (i, j) of A T, T lower triangular."""
     q = len(A)

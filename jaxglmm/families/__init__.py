@@ -63,4 +63,15 @@ def _find(family: str | AbstractFamily) -> AbstractFamily:
     )
 
 
-__all__ = ["REGISTRY", "AbstractFamily", "get"] + [c.__name__ for c in REGISTRY.values()]
+__all__ = [
+    "AbstractFamily",
+    "Beta",
+    "Binomial",
+    "Gamma",
+    "Gaussian",
+    "InverseGaussian",
+    "NegativeBinomial2",
+    "Poisson",
+    "REGISTRY",
+    "get",
+]

@@ -27,6 +27,9 @@ class AbstractFamily(abc.ABC):
     of responses. `phi` holds the law's own parameters, unconstrained,
     shape (num_phi,); `natural` maps them to the scale that users read.
 
+    A law written with elementwise operations alone may say `elementwise = True`: the engine then
+    calls it with arrays for y, eta and weight (phi stays one vector), which is quicker to trace.
+
     `weight` is the known constant of the law, by `weight_role`:
     "dispersion"  the prior weight that divides the dispersion;
     "trials"      the number of trials, y being the number of successes;
@@ -40,6 +43,7 @@ class AbstractFamily(abc.ABC):
     weight_role: ClassVar[WeightRole]
     phi_names: ClassVar[tuple[str, ...]] = ()
     num_predictors: ClassVar[int] = 1
+    elementwise: ClassVar[bool] = False
 
     @property
     def num_phi(self) -> int:

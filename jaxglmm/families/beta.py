@@ -25,6 +25,7 @@ class Beta(AbstractFamily):
     name = "beta"
     support = "unit_open"
     weight_role = "multiplier"
+    elementwise = True
     phi_names = ("phi",)
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:

@@ -22,6 +22,7 @@ class Binomial(AbstractFamily):
     name = "binomial"
     support = "binomial"
     weight_role = "trials"
+    elementwise = True
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del phi

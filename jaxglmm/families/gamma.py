@@ -26,6 +26,7 @@ class Gamma(AbstractFamily):
     name = "gamma"
     support = "positive"
     weight_role = "dispersion"
+    elementwise = True
     phi_names = ("phi",)
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:

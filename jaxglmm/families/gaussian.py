@@ -22,6 +22,7 @@ class Gaussian(AbstractFamily):
     name = "gaussian"
     support = "real"
     weight_role = "dispersion"
+    elementwise = True
     phi_names = ("sigma",)
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:

@@ -25,6 +25,7 @@ class InverseGaussian(AbstractFamily):
     name = "inverse_gaussian"
     support = "positive"
     weight_role = "dispersion"
+    elementwise = True
     phi_names = ("phi",)
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:

@@ -26,6 +26,7 @@ class NegativeBinomial2(AbstractFamily):
     name = "nbinom2"
     support = "count"
     weight_role = "multiplier"
+    elementwise = True
     phi_names = ("size",)
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:

@@ -22,6 +22,7 @@ class Poisson(AbstractFamily):
     name = "poisson"
     support = "count"
     weight_role = "multiplier"
+    elementwise = True
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del phi, weight

@@ -8,7 +8,7 @@ import math
 from jaxglmm.errors import InputError
 from jaxglmm.links.base import AbstractLink, Link
 from jaxglmm.links.power import Identity, Inverse, InverseSquared, Log, Power, Sqrt
-from jaxglmm.links.unit import Cauchit, Cloglog, Loglog, Logit, Probit
+from jaxglmm.links.unit import Cauchit, Cloglog, Logit, Loglog, Probit
 
 REGISTRY: dict[str, type[AbstractLink]] = {
     link.name: link
@@ -52,5 +52,20 @@ def get(link: str | float | AbstractLink) -> AbstractLink:
     )
 
 
-__all__ = ["REGISTRY", "AbstractLink", "Link", "get"] + [c.__name__ for c in REGISTRY.values()]
-__all__ += ["Power"]
+__all__ = [
+    "AbstractLink",
+    "Cauchit",
+    "Cloglog",
+    "Identity",
+    "Inverse",
+    "InverseSquared",
+    "Link",
+    "Log",
+    "Logit",
+    "Loglog",
+    "Power",
+    "Probit",
+    "REGISTRY",
+    "Sqrt",
+    "get",
+]

@@ -58,7 +58,7 @@ class Probit(AbstractLink):
 
 
 def _log1m_exp_neg_exp(eta: Array) -> Array:
-    """log(1 - exp(-exp(eta))), as eta - x/2 + x^2/24 - x^4/2880 with x = exp(eta) when x is small."""
+    """log(1 - exp(-x)), x = exp(eta); for small x it is eta - x/2 + x^2/24 - x^4/2880."""
     small = eta < -4.0
     x = jnp.exp(jnp.where(small, eta, -4.0))
     x2 = x * x

@@ -9,10 +9,14 @@ spherical u). The gradient, with P = H^-1 on the sparsity of H:
     dl = dJ - tr(P dH) / 2 + c' du,                      c = -grad_u log det H / 2,
     du = H^-1 d(grad_u J)   =>   c' du = a' d(grad_u J),  a = H^-1 c,
 
-where d is the change with params at fixed u. As H enters through W(eta) and Lambda only, all of it
-is the gradient of one sum over rows: log p + s . grad log p + h : hess log p / 2 with s = Z Lambda a
-and h the leverages (the derivative of tr(P H) in W), P, a and h held fixed. Nothing is written per
-structure or per law.
+where d is the change with params at fixed u. Rows enter through eta and the law alone: with
+s = Z Lambda a, Q = Lambda P Lambda' and the leverages h_ab = z_a' Q z_b, their share of dl is that of
+
+    F = log p + s . grad log p + h : hess log p / 2      at fixed s and h,
+
+whose slopes in eta are score - W s + third with third_a = sum_bc h_bc d^3 log p / 2. What is left
+is algebra on levels, in A = Z'WZ, r = Z' score and Z' third. Nothing is written per structure or
+per law.
 """
 
 from __future__ import annotations
@@ -25,11 +29,13 @@ from jax import Array
 
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.likelihood import (
-    augmented,
-    half_curvature,
+    Partials,
     log_kernel,
+    partial,
+    partials,
     score,
     score_and_weights,
+    weights,
 )
 from jaxglmm.mode import find_mode, penalised_gradient, zeros
 from jaxglmm.params import Params, flatten, unflatten
@@ -40,6 +46,9 @@ from jaxglmm.predictor import (
     random_effects,
     random_part,
     relative_factors,
+    total,
+    transpose_fixed,
+    transpose_lambda,
     transpose_random,
 )
 from jaxglmm.rows import Rows
@@ -49,7 +58,7 @@ def joint(rows: Rows, params: Params, u: Effects) -> Array:
     """log p(y | u) - |u|^2 / 2 without the data's constant, a scalar."""
     lam = relative_factors(rows, params.theta)
     eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    return jnp.sum(log_kernel(rows, eta, params.phi)) - 0.5 * _square(rows, u)
+    return total(rows, log_kernel(rows, eta, params.phi)) - 0.5 * _square(rows, u)
 
 
 def hessian_in_u(rows: Rows, factor: AbstractFactor, params: Params, u: Effects) -> Any:
@@ -71,52 +80,108 @@ def marginal(rows: Rows, factor: AbstractFactor, params: Params) -> Array:
     return log_likelihood(rows, factor, params, u)
 
 
+class Levels(NamedTuple):
+    """What the gradient in theta needs of one point (params, u): nothing of the size of rows."""
+
+    u: Effects
+    r: Effects  # Z' score
+    A: Any  # Z'WZ
+    P: Any  # selected inverse of H
+    third: Effects  # Z' third
+    a: Effects  # H^-1 Lambda' Z' third
+
+
 class Pieces(NamedTuple):
-    """What the gradient holds fixed of one point (params, u)."""
+    """What a point (params, u) is made of."""
 
     value: Array
-    score: Predictors
-    W: tuple[Predictors, ...]
-    P: Any  # selected inverse of H
+    law: Partials  # derivatives of log p
     h: tuple[Predictors, ...]  # leverages, by pair of predictors
-    a: Effects  # H^-1 c
+    third: Predictors
+    s: Predictors  # Z Lambda a
+    factored: Any
+    levels: Levels
 
 
-def pieces(rows: Rows, factor: AbstractFactor, params: Params, u: Effects) -> Pieces:
-    """Factorise H at (params, u) and derive what the gradient holds fixed."""
+def pieces(
+    rows: Rows, factor: AbstractFactor, params: Params, u: Effects, order: int = 3
+) -> Pieces:
+    """Factorise H at (params, u); `order` is that of the law's derivatives kept, at least 3."""
     lam = relative_factors(rows, params.theta)
     eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    score_, W = score_and_weights(rows, eta, params.phi)
-    H, pull = jax.vjp(lambda weights: factor.assemble(rows, lam, weights), W)
-    factored = factor.factorise(H)
+    law = partials(rows, eta, params.phi, order, num_own=order - 2)
+    axes = range(len(eta))
+    A = factor.gram(rows, weights(law, len(eta)))
+    factored = factor.factorise(factor.penalise(A, lam))
     P = factor.selected_inverse(factored)
-    (h,) = pull(jax.grad(factor.contract, argnums=1)(P, H))
-    # c = -grad_u tr(P H) / 2, and -dW = d hess log p.
-    third = jax.grad(lambda e: half_curvature(rows, e, params.phi, h))(eta)
-    c = tuple(L.T @ v for L, v in zip(lam, transpose_random(rows, third), strict=True))
-    value = jnp.sum(log_kernel(rows, eta, params.phi)) - 0.5 * _square(rows, u)
-    value = value - 0.5 * factor.logdet(factored)
-    return Pieces(value, score_, W, P, h, factor.solve(factored, c))
+    h = factor.leverages(rows, factor.spread(P, lam))
+    third = tuple(
+        0.5 * sum(h[b][c] * partial(law, a, b, c) for b in axes for c in axes) for a in axes
+    )
+    r = transpose_random(rows, tuple(law[(a,)] for a in axes))
+    z_third = transpose_random(rows, third)
+    a = factor.solve(factored, transpose_lambda(lam, z_third))
+    value = total(rows, law[()]) - 0.5 * _square(rows, u) - 0.5 * factor.logdet(factored)
+    s = random_part(rows, random_effects(lam, a))
+    return Pieces(value, law, h, third, s, factored, Levels(u, r, A, P, z_third, a))
 
 
 def _square(rows: Rows, u: Effects) -> Array:
     return sum((jnp.sum(v * v) for v in u), jnp.zeros((), rows.dtype))
 
 
-def gradient(rows: Rows, factor: AbstractFactor, params: Params, u: Effects, at: Pieces) -> Params:
-    """The total gradient in params of the Laplace log-likelihood at the mode u."""
-    s = random_part(rows, random_effects(relative_factors(rows, params.theta), at.a))
+def gradient(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> Params:
+    """The total gradient in params of the Laplace log-likelihood at the mode."""
+    m, num_phi = len(at.s), params.phi.shape[0]
+    slopes = slopes_of_rows(at, range(m + num_phi))
+    own = [total(rows, slope) for slope in slopes[m:]]
+    return Params(
+        beta=transpose_fixed(rows, slopes[:m]),
+        theta=slope_in_theta(rows, factor, params.theta, at.levels),
+        phi=jnp.stack(own) if own else params.phi,
+    )
 
-    def total(p: Params) -> Array:
-        lam = relative_factors(rows, p.theta)
-        eta = linear_predictor(rows, p.beta, random_effects(lam, u))
-        value = augmented(rows, eta, p.phi, s, at.h)
-        # Lambda enters H and grad_u J beside eta: once more, at fixed W and score.
-        value = value - 0.5 * factor.contract(at.P, factor.assemble(rows, lam, at.W))
-        pulled = penalised_gradient(rows, lam, at.score, u)
-        return value + sum(jnp.sum(x * y) for x, y in zip(at.a, pulled, strict=True))
 
-    return jax.grad(total)(params)
+def slopes_of_rows(at: Pieces, variables: range) -> tuple[Array, ...]:
+    """dF by predictor and own parameter of the law, row by row."""
+    axes = range(len(at.s))
+    slopes = []
+    for i in variables:
+        slope = partial(at.law, i)
+        for a in axes:
+            slope = slope + at.s[a] * partial(at.law, a, i)
+        if i < len(at.s):
+            slopes.append(slope + at.third[i])
+            continue
+        for a in axes:
+            for b in axes:
+                slope = slope + 0.5 * at.h[a][b] * partial(at.law, a, b, i)
+        slopes.append(slope)
+    return tuple(slopes)
+
+
+def slope_in_theta(rows: Rows, factor: AbstractFactor, theta: Array, at: Levels) -> Array:
+    """Lambda enters eta, Lambda' r and H: the gradient of t' Lambda u + r' Lambda a - tr(P H) / 2.
+
+    t, the slopes of F in eta pulled back by Z', is r - A Lambda a + Z' third.
+    """
+    moved = factor.times(at.A, random_effects(relative_factors(rows, theta), at.a))
+    pairs = tuple(
+        _pair_sums(r - v + z, u) + _pair_sums(r, a)
+        for r, v, z, u, a in zip(at.r, moved, at.third, at.u, at.a, strict=True)
+    )
+
+    def value(theta: Array) -> Array:
+        lam = relative_factors(rows, theta)
+        half = 0.5 * factor.contract(at.P, factor.penalise(at.A, lam))
+        return sum((jnp.sum(L * p) for L, p in zip(lam, pairs, strict=True)), -half)
+
+    return jax.grad(value)(theta)
+
+
+def _pair_sums(a: Array, b: Array) -> Array:
+    """sum over levels of a_i b_j; XLA's CPU product of such long, thin matrices is slow."""
+    return jnp.sum(a[:, None, :] * b[None, :, :], axis=-1)
 
 
 def value_and_gradient(
@@ -125,7 +190,7 @@ def value_and_gradient(
     """The log-likelihood (without the data's constant) and its gradient in psi at a mode u."""
     params = unflatten(psi, rows)
     at = pieces(rows, factor, params, u)
-    return at.value, flatten(gradient(rows, factor, params, u, at))
+    return at.value, flatten(gradient(rows, factor, params, at))
 
 
 def chord(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Effects:
@@ -149,17 +214,3 @@ def refined(
 ) -> tuple[Array, Array]:
     """`value_and_gradient` along the mode's own path: its derivatives in psi and data are total."""
     return value_and_gradient(rows, factor, psi, chord(rows, factor, psi, u))
-
-
-def hessian(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Array:
-    """The exact Hessian in psi at a mode u: the total derivative of the gradient."""
-    _, pushforward = jax.linearize(lambda x: refined(rows, factor, x, u)[1], psi)
-    matrix = _columns(pushforward, psi, rows.y.size)
-    return 0.5 * (matrix + matrix.T)
-
-
-def _columns(pushforward: Any, psi: Array, num_rows: int) -> Array:
-    """The matrix of a linear map, all columns at once unless that would fill memory."""
-    eye = jnp.eye(psi.shape[0], dtype=psi.dtype)
-    at_once = max(1, min(psi.shape[0], 2_000_000 // max(num_rows, 1)))
-    return jax.lax.map(pushforward, eye, batch_size=at_once)

@@ -1,22 +1,34 @@
-"""Quasi-Newton ascent of the Laplace log-likelihood from a point and a metric."""
+"""Ascent of the Laplace log-likelihood: one loop of evaluations, exact Hessians when they are due.
+
+A trial point costs one evaluation. The metric of a step is the absolute inverse of the exact
+Hessian, computed anew after every step where parameters are few (Newton's method); where they are
+many, BFGS carries it for some steps. An optimum is certified by exact curvature: the Hessian is
+also due wherever the promise of a step falls below the tolerance, and once a Newton step of its
+own promises less than that, the steps left take the point to rounding level.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm import curvature
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.marginal import laplace
+from jaxglmm.marginal.hessian import Curved, hessian_of_pieces
 from jaxglmm.mode import search
-from jaxglmm.params import free_params, unflatten
+from jaxglmm.params import flatten, free_params, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
+# A column of the Hessian costs a quarter of an evaluation or less: a BFGS step for so many of them.
+_COLUMNS_A_STEP = 12
 
 
 class Point(NamedTuple):
@@ -26,26 +38,33 @@ class Point(NamedTuple):
     u: Effects
     value: Array
     gradient: Array
-    passes: Array
 
 
 class Climb(NamedTuple):
     """State of the ascent: where it is, the metric, and the step it tries next."""
 
     at: Point
+    curved: Curved  # where the Hessian was last due
     metric: Array
+    promise: Array  # of a full step, in log-likelihood
     length: Array
+    age: Array  # steps since the last Hessian
+    forced: Array  # the point itself is evaluated next, with its Hessian
+    certified: Array
     iterations: Array
+    passes: Array
 
 
 def evaluate(
     rows: Rows, factor: AbstractFactor, psi: Array, start: Effects, tolerance: Array
-) -> Point:
+) -> tuple[Point, laplace.Pieces, Array]:
     """Mode, log-likelihood and gradient at psi; `tolerance` is the mode finder's."""
-    u, passes = search(rows, factor, unflatten(psi, rows), start, tolerance)
-    value, gradient = laplace.value_and_gradient(rows, factor, psi, u)
+    params = unflatten(psi, rows)
+    u, passes = search(rows, factor, params, start, tolerance)
+    at = laplace.pieces(rows, factor, params, u, order=4)
+    gradient = flatten(laplace.gradient(rows, factor, params, at))
     gradient = jnp.where(free_params(rows, psi), gradient, 0.0)
-    return Point(psi, u, value, gradient, passes)
+    return Point(psi, u, at.value, gradient), at, passes
 
 
 def mode_tolerance(decrement: Array) -> Array:
@@ -61,47 +80,109 @@ def mode_tolerance(decrement: Array) -> Array:
 def climb(
     rows: Rows,
     factor: AbstractFactor,
-    at: Point,
-    metric: Array,
-    tolerance: Array,
-    max_iterations: Array,
+    psi: Array,
+    start: Effects,
+    tolerance: float,
+    max_iterations: int,
 ) -> Climb:
-    """BFGS until a step promises less than `tolerance`, makes no progress, or runs out.
-
-    A trial point costs one evaluation, accepted by Armijo's rule; where the promise is below the
-    rounding error of the value, by the slope at its end instead (Hager & Zhang 2005, eq. 23).
-    """
-    eps = jnp.finfo(rows.dtype).eps
+    """Ascend from psi until certified and at rounding level, or no step makes progress."""
+    goal = 50.0 * float(jnp.finfo(rows.dtype).eps)
 
     def unfinished(state: Climb) -> Array:
-        promise = state.at.gradient @ state.metric @ state.at.gradient
-        going = (promise > tolerance) & (state.iterations < max_iterations)
-        return going & (state.length > _SMALLEST_STEP)
+        # A certified point's failed step is rounding, not failure.
+        shortest = jnp.where(state.certified, 0.99, _SMALLEST_STEP)
+        going = (state.promise > goal) & (state.length > shortest)
+        return (going | state.forced) & (state.iterations < max_iterations)
 
     def body(state: Climb) -> Climb:
-        at = state.at
-        direction = state.metric @ at.gradient
-        slope = at.gradient @ direction
-        step = state.length * direction
-        trial = evaluate(rows, factor, at.psi + step, at.u, mode_tolerance(slope))
-        noise = 50 * eps * (1.0 + jnp.abs(at.value))
-        gain = trial.value - at.value
-        risen = gain >= _ARMIJO * state.length * slope
-        end_slope = trial.gradient @ direction
-        level = (gain >= -noise) & (jnp.abs(end_slope) <= 0.9 * slope)
-        finite = jnp.isfinite(trial.value) & jnp.all(jnp.isfinite(trial.gradient))
-        accept = finite & (risen | level)
-        metric = _bfgs(state.metric, step, at.gradient - trial.gradient)
-        kept = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, at)
-        return Climb(
-            at=kept._replace(passes=at.passes + trial.passes),
-            metric=jnp.where(accept, metric, state.metric),
-            length=jnp.where(accept, 1.0, _shorter(state.length, slope, gain)),
-            iterations=state.iterations + 1,
-        )
+        return _advance(rows, factor, state, tolerance)
 
-    one = jnp.ones((), rows.dtype)
-    return jax.lax.while_loop(unfinished, body, Climb(at, metric, one, jnp.asarray(0)))
+    return jax.lax.while_loop(unfinished, body, _begin(rows, psi, start))
+
+
+def _begin(rows: Rows, psi: Array, start: Effects) -> Climb:
+    zero, none = jnp.zeros((), rows.dtype), jnp.zeros((psi.shape[0],) * 2, rows.dtype)
+    return Climb(
+        at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi)),
+        curved=Curved(none, tuple(jnp.zeros((psi.shape[0], *u.shape), rows.dtype) for u in start)),
+        metric=none,
+        promise=zero + jnp.inf,
+        length=zero + 1.0,
+        age=jnp.asarray(0),
+        forced=jnp.asarray(True),
+        certified=jnp.asarray(False),
+        iterations=jnp.asarray(-1),
+        passes=jnp.asarray(0),
+    )
+
+
+def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float) -> Climb:
+    """One evaluation, at the end of the step or at the point itself, and what follows from it."""
+    at = state.at
+    direction = state.metric @ at.gradient
+    step = jnp.where(state.forced, 0.0, state.length) * direction
+    moved = tuple(
+        u + jnp.tensordot(step, du, axes=1) for u, du in zip(at.u, state.curved.du, strict=True)
+    )
+    trial, parts, passes = evaluate(
+        rows, factor, at.psi + step, moved, mode_tolerance(state.promise)
+    )
+    accept = state.forced | _acceptable(state, trial, direction)
+    updated = _bfgs(state.metric, step, at.gradient - trial.gradient)
+    promised = trial.gradient @ updated @ trial.gradient
+    stale = (state.age >= at.psi.shape[0] // _COLUMNS_A_STEP) | ~(promised > tolerance)
+    due = state.forced | accept & stale & ~state.certified
+    fresh = _when(due, lambda _: _curve(rows, factor, trial, parts), (state.curved, updated))
+    curved, metric = fresh[0], jnp.where(accept, fresh[1], state.metric)
+    here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, at)
+    promise = here.gradient @ metric @ here.gradient
+    shorter = _shorter(state.length, state.promise, trial.value - at.value)
+    age = jnp.where(due, 0, state.age + accept)
+    return Climb(
+        at=here,
+        curved=curved,
+        metric=metric,
+        promise=promise,
+        length=jnp.where(accept, 1.0, shorter),
+        age=age,
+        forced=~accept & (age > 0) & (shorter < 1e-3),
+        certified=state.certified | due & (promise < tolerance),
+        iterations=state.iterations + 1,
+        passes=state.passes + passes,
+    )
+
+
+def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
+    """Armijo's rule; where the promise is below the rounding error of the value, the slope at the
+    step's end instead (Hager & Zhang 2005, eq. 23)."""
+    at, slope = state.at, state.promise
+    noise = 50 * jnp.finfo(slope.dtype).eps * (1.0 + jnp.abs(at.value))
+    gain = trial.value - at.value
+    risen = gain >= _ARMIJO * state.length * slope
+    level = (gain >= -noise) & (jnp.abs(trial.gradient @ direction) <= 0.9 * slope)
+    finite = jnp.isfinite(trial.value) & jnp.all(jnp.isfinite(trial.gradient))
+    return finite & (risen | level)
+
+
+def _curve(
+    rows: Rows, factor: AbstractFactor, point: Point, parts: laplace.Pieces
+) -> tuple[Curved, Array]:
+    """The exact Hessian, coefficients of padding columns held, and its absolute inverse."""
+    curved = hessian_of_pieces(rows, factor, unflatten(point.psi, rows), parts)
+    free = free_params(rows, point.psi)
+    held = jnp.diag(jnp.where(free, 0.0, -1.0).astype(rows.dtype))
+    curved = curved._replace(
+        hessian=jnp.where(free[:, None] & free[None, :], curved.hessian, held)
+    )
+    return curved, curvature.ascent_metric(curvature.spectrum(-curved.hessian))
+
+
+def _when(condition: Array, f: Callable[[Any], Any], x: Any) -> Any:
+    """f(x) where the condition holds, else x; a loop, as a batched `cond` would compute both."""
+    once = jax.lax.while_loop(
+        lambda state: state[0], lambda state: (jnp.asarray(False), f(state[1])), (condition, x)
+    )
+    return once[1]
 
 
 def _shorter(length: Array, slope: Array, gain: Array) -> Array:
@@ -117,11 +198,11 @@ def _bfgs(metric: Array, step: Array, change: Array) -> Array:
 
     Nocedal & Wright (2006), eq. (6.17), with `change` the fall of the gradient.
     """
-    curvature = step @ change
+    curvature_ = step @ change
     mc = metric @ change
     quadratic = change @ mc
-    usable = curvature > 1e-10 * jnp.sqrt(jnp.abs(quadratic * curvature))
-    safe = jnp.where(usable, curvature, 1.0)
+    usable = curvature_ > 1e-10 * jnp.sqrt(jnp.abs(quadratic * curvature_))
+    safe = jnp.where(usable, curvature_, 1.0)
     updated = (
         metric
         + (1.0 + quadratic / safe) / safe * jnp.outer(step, step)

@@ -1,15 +1,10 @@
-"""The maximum: rounds of exact curvature and quasi-Newton ascent, then one honest status.
-
-A round computes the exact Hessian, makes its absolute inverse the metric and climbs. It is the
-last one if the step that the fresh Hessian proposes promises less than the tolerance: the optimum
-is then certified by exact curvature, and the few steps left take it to rounding level.
-"""
+"""The maximum: start, ascent, rectified parameters and one honest status."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +18,7 @@ from jaxglmm.factor import AbstractFactor, choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
 from jaxglmm.likelihood import log_base, score_and_weights
 from jaxglmm.marginal import laplace
-from jaxglmm.maximise.climb import Point, climb, evaluate
+from jaxglmm.maximise.climb import Climb, climb
 from jaxglmm.maximise.estimate import Estimate
 from jaxglmm.maximise.start import Start, start
 from jaxglmm.mode import zeros
@@ -37,20 +32,9 @@ from jaxglmm.predictor import (
 )
 from jaxglmm.rows import Rows
 
-_MAX_ROUNDS = 30
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
 _FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
 _SINGULAR = 1e-4  # a random effect's sd relative to the error of a level's own estimate
-
-
-class _Round(NamedTuple):
-    at: Point
-    hessian: Array
-    promise: Array  # of the exact Newton step where this round began
-    iterations: Array
-    rounds: Array
-    certified: Array
-    stuck: Array
 
 
 def maximise_rows(
@@ -65,65 +49,28 @@ def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
     factor = choose(rows)
     begin = start(rows)
     psi = flatten(begin.params if given is None else given)
-    eps = jnp.finfo(rows.dtype).eps
-    tolerance = control.tolerance or max(1e-7, 1e3 * float(eps))
-    first = evaluate(rows, factor, psi, zeros(rows), jnp.asarray(1e-6, rows.dtype))
-    zero = jnp.zeros((), rows.dtype)
-
-    def unfinished(r: _Round) -> Array:
-        going = ~r.certified & ~r.stuck & (r.rounds < _MAX_ROUNDS)
-        return going & (r.iterations < control.max_iterations)
-
-    def body(r: _Round) -> _Round:
-        hessian = _masked(rows, laplace.hessian(rows, factor, r.at.psi, r.at.u))
-        metric = curvature.ascent_metric(curvature.spectrum(-hessian))
-        promise = r.at.gradient @ metric @ r.at.gradient
-        certified = promise < tolerance
-        goal = jnp.where(certified, 10 * eps * eps**0.5 + eps, 0.1 * tolerance)
-        left = jnp.minimum(control.max_iterations - r.iterations, 60)
-        end = climb(rows, factor, r.at, metric, goal, left)
-        return _Round(
-            at=end.at,
-            hessian=hessian,
-            promise=promise,
-            iterations=r.iterations + end.iterations,
-            rounds=r.rounds + 1,
-            certified=certified,
-            stuck=~jnp.isfinite(promise) | (end.at.psi == r.at.psi).all() & ~certified,
-        )
-
-    no_hessian = jnp.zeros((psi.shape[0],) * 2, rows.dtype)
-    counts = jnp.asarray(0)
-    no = jnp.asarray(False)
-    begun = _Round(first, no_hessian, zero + jnp.inf, counts, counts, no, no)
-    end = jax.lax.while_loop(unfinished, body, begun)
+    tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
+    end = climb(rows, factor, psi, zeros(rows), tolerance, control.max_iterations)
     return _estimate(rows, factor, begin, end)
 
 
-def _masked(rows: Rows, hessian: Array) -> Array:
-    """Coefficients of padding columns get unit curvature and no coupling."""
-    free = free_params(rows, hessian[0])
-    held = jnp.diag(jnp.where(free, 0.0, -1.0).astype(hessian.dtype))
-    return jnp.where(free[:, None] & free[None, :], hessian, held)
-
-
-def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: _Round) -> Estimate:
+def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> Estimate:
     params, u, signs = _rectify(rows, unflatten(end.at.psi, rows), end.at.u)
-    hessian = end.hessian * signs[:, None] * signs[None, :]
-    s = curvature.spectrum(-hessian)
+    curved = end.curved.hessian * signs[:, None] * signs[None, :]
+    s = curvature.spectrum(-curved)
     singular = _is_singular(rows, params, u)
     limit = rows.family.limit(params.phi, begin.params.phi)
-    code = _status(rows, begin, end, s, hessian, singular, limit)
+    code = _status(rows, begin, end, s, curved, singular, limit)
     return Estimate(
         params=params,
         log_likelihood=end.at.value + log_base(rows),
         u=u,
-        hessian=hessian,
+        hessian=curved,
         status=code,
         singular=singular,
         limit=limit,
         iterations=end.iterations,
-        passes=end.at.passes,
+        passes=end.passes,
         decrement=end.at.gradient @ curvature.ascent_metric(s) @ end.at.gradient,
         smallest_eigenvalue=s.values[0],
     )
@@ -165,7 +112,7 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
 def _status(
     rows: Rows,
     begin: Start,
-    end: _Round,
+    end: Climb,
     s: Spectrum,
     hessian: Array,
     singular: Array,

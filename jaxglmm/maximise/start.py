@@ -9,13 +9,20 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm import curvature
-from jaxglmm.likelihood import log_kernel, score, score_and_weights
+from jaxglmm.likelihood import log_kernel, score_and_weights
 from jaxglmm.params import Params
-from jaxglmm.predictor import Predictors, fixed_part, reduce
+from jaxglmm.predictor import (
+    Predictors,
+    fixed_column,
+    fixed_part,
+    reduce,
+    total,
+    transpose_fixed,
+)
 from jaxglmm.rows import Rows
 
-
 _MAX_NEWTON = 6
+_MAX_VARIANCE = 2.0  # beyond it the expansion of the mean in the random effects is no guide
 
 
 class Start(NamedTuple):
@@ -28,108 +35,153 @@ class Start(NamedTuple):
 def start(rows: Rows) -> Start:
     """Parameters near the maximum, from closed forms only.
 
-    beta: weighted least squares of the transformed responses on X (the first step of Fisher
-    scoring), or of the transformed mean response where that leaves the law's domain, then
-    Newton steps of the model without random effects; phi: moments of the residuals; theta: each column's variance by the method of moments of its scores,
-    E s^2 = I + tau^2 I^2 for a level with score s and information I.
+    beta: Newton steps of the model without random effects from the transformed responses (from
+    the transformed mean response where that leaves the law's domain); phi: moments of the
+    residuals; theta: each column's variance by the method of moments of its scores,
+    E s^2 = I + tau^2 I^2 for a level with score s and information I; then both move
+    from the marginal to the conditional mean (`_conditional`).
     """
     family = rows.family
     mean = family.initial_mean(rows.y, rows.weight)
-    total = jnp.maximum(jnp.sum(rows.multiplier), 1.0)
-    constant = jnp.full_like(mean, jnp.sum(rows.multiplier * mean) / total)
+    count = jnp.maximum(total(rows, rows.multiplier), 1.0)
+    constant = jnp.full_like(mean, total(rows, rows.multiplier * mean) / count)
     phi = family.initial_phi(rows.y, constant, rows.weight, rows.multiplier)
-
-    def fit(mu: Array) -> tuple[Array, Array]:
-        return _least_squares(rows, phi, family.link.predictor(mu))
-
-    beta, information = fit(mean)
-    inside = jnp.all(jnp.isfinite(score(rows, fixed_part(rows, beta), phi)[0]))
-    beta, information = jax.lax.cond(
-        inside, lambda: (beta, information), lambda: fit(constant)
-    )
-    beta = _fit_fixed(rows, beta, phi)
-    fitted = family.link.mean(fixed_part(rows, beta)[0])
+    fit = _fit_fixed(rows, phi, mean, constant)
+    fitted = family.link.mean(fixed_part(rows, fit.beta)[0])
     moments = family.initial_phi(rows.y, fitted, rows.weight, rows.multiplier)
     phi = jnp.where(jnp.isfinite(moments), moments, phi)
-    theta = _theta(rows, *_derivatives(rows, beta, phi))
-    return Start(Params(beta=beta, theta=theta, phi=phi), information)
+    s, weights = _derivatives(rows, fixed_part(rows, fit.beta), phi)
+    sds = _moment_sds(rows, s, weights)
+    beta, sds = _conditional(rows, fit, sds, weights)
+    return Start(Params(beta=beta, theta=_theta(rows, sds), phi=phi), fit.reference)
 
 
-def _sizes(w: Array) -> Array:
-    return jnp.where(jnp.isfinite(w), jnp.abs(w), 0.0)
+def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, Predictors]:
+    """Score and the size of the diagonal weights of every predictor, zero where not finite."""
 
+    def finite(v: Array) -> Array:
+        return jnp.where(jnp.isfinite(v), v, 0.0)
 
-def _derivatives(rows: Rows, beta: Array, phi: Array) -> tuple[Predictors, Predictors]:
-    """Score and the size of the diagonal weights of every predictor at u = 0."""
-    s, W = score_and_weights(rows, fixed_part(rows, beta), phi)
-    finite = tuple(jnp.where(jnp.isfinite(v), v, 0.0) for v in s)
-    return finite, tuple(_sizes(W[a][a]) for a in range(len(s)))
+    s, W = score_and_weights(rows, eta, phi)
+    return tuple(map(finite, s)), tuple(jnp.abs(finite(W[a][a])) for a in range(len(s)))
 
 
 def _information(rows: Rows, weights: Predictors) -> Array:
     """X' W X over all predictors, with 1 on the diagonal of padding columns."""
-    X = rows.X.reshape(rows.num_fixed, -1)
-    gram = jnp.zeros((rows.num_fixed, rows.num_fixed), rows.dtype)
-    for a, w in enumerate(weights):
-        mine = jnp.asarray([predictor == a for predictor in rows.predictors])
-        gram = gram + jnp.where(mine[:, None] & mine[None, :], (X * w.ravel()) @ X.T, 0.0)
+
+    def column(k: Array) -> Array:
+        pairs = zip(weights, fixed_column(rows, k), strict=True)
+        return transpose_fixed(rows, tuple(w * x for w, x in pairs))
+
+    gram = jax.lax.map(column, jnp.arange(rows.num_fixed)).reshape((rows.num_fixed,) * 2)
     return gram + jnp.diag(jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype))
 
 
-def _least_squares(rows: Rows, phi: Array, eta: Array) -> tuple[Array, Array]:
-    """Coefficients whose first predictor is closest to `eta` in the metric of its information.
+class _Fit(NamedTuple):
+    """The model without random effects."""
 
-    Further predictors start at zero. Returns the coefficients and the information.
+    beta: Array
+    eta: Predictors  # where the next step starts
+    value: Array
+    gain: Array
+    information: Array  # where the last step started
+    reference: Array  # where the first one did
+    count: Array
+
+
+def _fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> _Fit:
+    """Newton steps of the model without random effects while they gain 0.1 % of a unit a row.
+
+    The first starts from a predictor of its own for every row, the transformed response.
     """
-    others = tuple(jnp.zeros_like(eta) for _ in range(rows.family.num_predictors - 1))
-    _, W = score_and_weights(rows, (eta, *others), phi)
-    weights = tuple(_sizes(W[a][a]) for a in range(len(W)))
-    information = _information(rows, weights)
-    first = jnp.asarray([a == 0 for a in rows.predictors])
-    pulled = jnp.where(weights[0] > 0, weights[0] * (eta - rows.offset), 0.0)
-    X = rows.X.reshape(rows.num_fixed, -1)
-    right = jnp.where(first, X @ pulled.ravel(), 0.0)
-    return curvature.solve(information, right), information
+    link = rows.family.link
+    others = tuple(jnp.zeros_like(mean) for _ in range(rows.family.num_predictors - 1))
+    offset = (rows.offset, *others)
+
+    def body(fit: _Fit) -> _Fit:
+        s, weights = _derivatives(rows, fit.eta, phi)
+        working = tuple(
+            jnp.where(w > 0, w * (e - o) + d, 0.0)
+            for w, e, o, d in zip(weights, fit.eta, offset, s, strict=True)
+        )
+        information = _information(rows, weights)
+        beta = curvature.solve(information, transpose_fixed(rows, working))
+        eta = fixed_part(rows, beta)
+        value = total(rows, log_kernel(rows, eta, phi))
+        better = value > fit.value
+        # Out of the law's domain at once: begin again from the mean response.
+        again = (fit.count == 0) & ~better
+        back = (link.predictor(constant), *others)
+        return _Fit(
+            beta=jnp.where(better, beta, fit.beta),
+            eta=tuple(jnp.where(again, b, e) for b, e in zip(back, eta, strict=True)),
+            value=jnp.where(better, value, fit.value),
+            gain=jnp.where(again, jnp.inf, value - fit.value),
+            information=information,
+            reference=jnp.where((fit.count == 0) | again, information, fit.reference),
+            count=fit.count + 1,
+        )
+
+    def unfinished(fit: _Fit) -> Array:
+        return (fit.gain > enough) & (fit.count < _MAX_NEWTON)
+
+    enough = 1.0 + 1e-3 * rows.y.size
+    infinite = jnp.asarray(jnp.inf, rows.dtype)
+    beta = jnp.zeros((rows.num_fixed,), rows.dtype)
+    none = jnp.zeros((rows.num_fixed,) * 2, rows.dtype)
+    eta = (link.predictor(mean), *others)
+    first = _Fit(beta, eta, -infinite, infinite, none, none, jnp.asarray(0))
+    return jax.lax.while_loop(unfinished, body, first)
 
 
-def _fit_fixed(rows: Rows, beta: Array, phi: Array) -> Array:
-    """Newton steps of the model without random effects while each gains more than one unit."""
-    X = rows.X.reshape(rows.num_fixed, -1)
+def _conditional(
+    rows: Rows, fit: _Fit, sds: tuple[Array, ...], weights: Predictors
+) -> tuple[Array, tuple[Array, ...]]:
+    """beta and standard deviations given u = 0, from those of the marginal mean.
 
-    def value(beta: Array) -> Array:
-        return jnp.sum(log_kernel(rows, fixed_part(rows, beta), phi))
-
-    def body(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        beta, old, _, count = state
-        s, weights = _derivatives(rows, beta, phi)
-        pulled = jnp.zeros_like(beta)
-        for a, v in enumerate(s):
-            mine = jnp.asarray([predictor == a for predictor in rows.predictors])
-            pulled = pulled + jnp.where(mine, X @ v.ravel(), 0.0)
-        moved = beta + curvature.solve(_information(rows, weights), pulled)
-        new = value(moved)
-        better = new > old
-        return jnp.where(better, moved, beta), jnp.where(better, new, old), new - old, count + 1
-
-    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
-        return (state[2] > 1.0) & (state[3] < _MAX_NEWTON)
-
-    first = (beta, value(beta), jnp.asarray(jnp.inf, rows.dtype), jnp.asarray(0))
-    return jax.lax.while_loop(unfinished, body, first)[0]
-
-
-def _theta(rows: Rows, s: Predictors, weights: Predictors) -> Array:
-    """theta of uncorrelated random effects with moment estimates of their variances."""
-    parts = []
+    E m(eta + e) = m(eta) + m''(eta) v / 2 for random effects e of variance v, so that a marginal
+    predictor exceeds the conditional one by v m'' / (2 m'). The log link has bend m'' / m' = 1,
+    this excess exactly, and marginal means whose relative variance, which the moments estimate,
+    is exp(v) - 1; the inverse is used for every link with its mean square bend.
+    """
+    eta, w = fixed_part(rows, fit.beta)[0], weights[0]
+    link, one = rows.family.link, jnp.ones_like(eta)
+    slope, second = jax.jvp(lambda e: jax.jvp(link.mean, (e,), (one,))[1], (eta,), (one,))
+    bend = jnp.where(jnp.isfinite(second / slope), second / slope, 0.0)
+    square = total(rows, w * bend * bend) / jnp.maximum(total(rows, w), 1e-30) + 1e-6
+    sds = tuple(jnp.sqrt(jnp.log1p(square * sd * sd) / square) for sd in sds)
+    variance = jnp.zeros((1, 1), rows.dtype)
     for k, grouping in enumerate(rows.groupings):
-        sds = [
-            _moment_sd(rows, k, rows.Z[k][column], s[a], weights[a])
-            for column, a in enumerate(grouping.predictors)
-        ]
+        for column, a in enumerate(grouping.predictors):
+            if a == 0:
+                variance = variance + (rows.Z[k][column] * sds[k][column]) ** 2
+    excess = 0.5 * jnp.minimum(variance, _MAX_VARIANCE) * bend
+    others = tuple(jnp.zeros((1, 1), rows.dtype) for _ in weights[1:])
+    pulled = transpose_fixed(rows, (w * excess, *others))
+    return fit.beta - curvature.solve(fit.information, pulled), sds
+
+
+def _moment_sds(rows: Rows, s: Predictors, weights: Predictors) -> tuple[Array, ...]:
+    """Moment estimates of the standard deviation of every column, by grouping factor."""
+    return tuple(
+        jnp.stack(
+            [
+                _moment_sd(rows, k, rows.Z[k][column], s[a], weights[a])
+                for column, a in enumerate(grouping.predictors)
+            ]
+        )
+        for k, grouping in enumerate(rows.groupings)
+    )
+
+
+def _theta(rows: Rows, sds: tuple[Array, ...]) -> Array:
+    """theta of uncorrelated random effects with these standard deviations."""
+    parts = []
+    for values, grouping in zip(sds, rows.groupings, strict=True):
         first = 0
         for term in grouping.terms:
             last = first + term.covariance.dim
-            parts.append(term.covariance.start(jnp.stack(sds[first:last])))
+            parts.append(term.covariance.start(values[first:last]))
             first = last
     return jnp.concatenate(parts) if parts else jnp.zeros((0,), rows.dtype)
 
@@ -142,7 +194,7 @@ def _moment_sd(rows: Rows, k: int, z: Array, s: Array, w: Array) -> Array:
     variance = jnp.sum(scores * scores - information) / square
     levels = jnp.maximum(jnp.sum(information > 0), 1)
     unit = 1.0 / jnp.sqrt(jnp.maximum(jnp.sum(information) / levels, tiny))
-    row_unit = 1.0 / jnp.sqrt(jnp.maximum(jnp.sum(z * z * w) / jnp.sum(rows.multiplier > 0), tiny))
+    row_unit = 1.0 / jnp.sqrt(jnp.maximum(total(rows, z * z * w) / total(rows, (rows.multiplier > 0) * 1.0), tiny))
     return jnp.clip(jnp.sqrt(jnp.maximum(variance, 0.0)), 0.2 * unit, 5.0 * row_unit)
 
 

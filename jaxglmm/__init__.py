@@ -1,0 +1,58 @@
+"""Generalized linear mixed models on JAX: `glmm` for a formula and a table, `build`,
+`log_likelihood` and `maximise` for JAX code.
+
+Importing this module loads nothing heavy and changes no global state; names resolve on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "glmm": "jaxglmm.frontend.glmm",
+    "GLMM": "jaxglmm.frontend.result",
+    "build": "jaxglmm.frontend.build",
+    "load": "jaxglmm.frontend.storage",
+    "initial_params": "jaxglmm.engine",
+    "log_likelihood": "jaxglmm.engine",
+    "maximise": "jaxglmm.engine",
+    "Control": "jaxglmm.control",
+    "Params": "jaxglmm.params",
+    "Estimate": "jaxglmm.maximise.estimate",
+    "InputError": "jaxglmm.errors",
+}
+_MODULES = ("datasets", "families", "links", "covariance")
+
+__all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from jaxglmm import covariance as covariance
+    from jaxglmm import datasets as datasets
+    from jaxglmm import families as families
+    from jaxglmm import links as links
+    from jaxglmm.control import Control as Control
+    from jaxglmm.engine import initial_params as initial_params
+    from jaxglmm.engine import log_likelihood as log_likelihood
+    from jaxglmm.engine import maximise as maximise
+    from jaxglmm.errors import InputError as InputError
+    from jaxglmm.frontend.build import build as build
+    from jaxglmm.frontend.glmm import glmm as glmm
+    from jaxglmm.frontend.result import GLMM as GLMM
+    from jaxglmm.frontend.storage import load as load
+    from jaxglmm.maximise.estimate import Estimate as Estimate
+    from jaxglmm.params import Params as Params
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"jaxglmm.{name}")
+    raise AttributeError(f"module 'jaxglmm' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

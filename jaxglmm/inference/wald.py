@@ -1,0 +1,71 @@
+"""Wald statistics and intervals, with t or normal quantiles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Wald(NamedTuple):
+    """One entry a parameter."""
+
+    std_error: np.ndarray
+    statistic: np.ndarray
+    df: np.ndarray
+    p_value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def wald(estimate: np.ndarray, variance: np.ndarray, level: float, df: float = np.inf) -> Wald:
+    """estimate / se against t(df) (normal at df = inf), two-sided; estimate -+ quantile * se.
+
+    Args:
+        estimate, variance: shape (param,); a NaN variance gives NaN everywhere.
+        level: of the interval, in (0, 1).
+        df: denominator degrees of freedom.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        se = np.sqrt(np.where(variance >= 0, variance, np.nan))
+        statistic = estimate / se
+    law = stats.norm() if np.isinf(df) else stats.t(df)
+    width = law.ppf(0.5 + 0.5 * level) * se
+    p_value = 2.0 * law.sf(np.abs(statistic))
+    freedom = np.full_like(se, df)
+    return Wald(se, statistic, freedom, p_value, estimate - width, estimate + width)
+
+
+def delta_errors(jacobian: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Standard errors sqrt(diag(J V J')); NaN where an unknown (NaN) variance enters.
+
+    Args:
+        jacobian: shape (natural, param).
+        covariance: shape (param, param).
+    """
+    unknown = np.isnan(np.diagonal(covariance))
+    known = np.nan_to_num(covariance, nan=0.0)
+    with np.errstate(invalid="ignore"):
+        variance = np.einsum("ij,jk,ik->i", jacobian, known, jacobian)
+        variance[np.any((jacobian != 0) & unknown, axis=1)] = np.nan
+        return np.sqrt(np.where(variance >= 0, variance, np.nan))
+
+
+def on_log_scale(
+    estimate: np.ndarray, se: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of a positive parameter: exp(log(estimate) -+ z se / estimate)."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        factor = np.exp(stats.norm.ppf(0.5 + 0.5 * level) * se / estimate)
+        return estimate / factor, estimate * factor
+
+
+def on_fisher_scale(
+    estimate: np.ndarray, se: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of a correlation: tanh(atanh(r) -+ z se / (1 - r^2))."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        width = stats.norm.ppf(0.5 + 0.5 * level) * se / (1.0 - estimate**2)
+        centre = np.arctanh(estimate)
+        return np.tanh(centre - width), np.tanh(centre + width)

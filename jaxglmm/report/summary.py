@@ -1,0 +1,190 @@
+"""The summary of a fit: what lme4 and glmmTMB print, as text and as HTML."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jaxglmm.report import html, numbers, tables, text
+from jaxglmm.report.blocks import Column, Line, Table, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_METHODS = {
+    "laplace": "maximum likelihood (Laplace)",
+    "agq": "maximum likelihood (adaptive Gauss-Hermite quadrature)",
+    "approximate_laplace": "maximum likelihood (approximate Laplace)",
+    "reml": "restricted maximum likelihood (REML)",
+    "mpl": "maximum pseudo-likelihood",
+    "rempl": "restricted maximum pseudo-likelihood",
+}
+_LEVELS_SHOWN = 8
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """The pieces of a summary; printing it gives text, a notebook shows HTML.
+
+    Attributes:
+        title: model and method.
+        alert: how the fit ended, unless it plainly converged; shown before anything else.
+        header: label and text of each line on the model and its data.
+        blocks: tables and lines, from top to bottom.
+        notes: what the reader should know about the tables.
+        tables: the numbers themselves, `"fixed_effects"` and `"covariance_parameters"`.
+    """
+
+    title: str
+    alert: Line | None
+    header: tuple[Line, ...]
+    blocks: tuple[Table | Line, ...]
+    notes: tuple[Line, ...]
+    tables: dict[str, pd.DataFrame] = field(compare=False)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return html.render(self)
+
+    def to_text(self) -> str:
+        """Plain text, at most 80 columns where the names allow; no newline at the end."""
+        return text.render(self)
+
+    def to_html(self) -> str:
+        """A whole page that needs no other file."""
+        return html.page(self)
+
+
+def summarise(fit: Any, *, level: float = 0.95) -> Summary:
+    """The summary of a fit, with confidence limits at `level`.
+
+    Only formats: every number is the fit's own. Never raises because of how a fit ended; numbers
+    that do not exist print as "-".
+    """
+    fixed = fit.fixed_effects(level=level)
+    covariance = fit.covariance_parameters(level=level)
+    fixed_rows, covariance_rows = fixed.to_dict("list"), covariance.to_dict("list")
+    on_boundary = bool(fit.is_singular) or fit.status == "converged_boundary"
+    estimated = [
+        *tables.random_tables(covariance_rows, on_boundary),
+        *tables.family_tables(
+            covariance_rows, fit.family_parameters, _name(fit.family), on_boundary
+        ),
+    ]
+    coefficients = tables.fixed_tables(fixed_rows) or [Line("Fixed effects", "none")]
+    blocks = (_criteria(fit), *estimated, _counts(fit), *coefficients)
+    return Summary(
+        title=_title(fit),
+        alert=_alert(fit),
+        header=tuple(_header(fit)),
+        blocks=blocks,
+        notes=tuple(_notes(fit, blocks, level)),
+        tables={"fixed_effects": fixed, "covariance_parameters": covariance},
+    )
+
+
+def _title(fit: Any) -> str:
+    is_linear = _name(fit.family) == "gaussian" and _name(fit.link) == "identity"
+    is_mixed = bool(fit.data_info.groups)
+    words = ["generalized"] * (not is_linear) + ["linear"] + ["mixed"] * is_mixed + ["model"]
+    method = _METHODS.get(fit.method, printable(fit.method))
+    if fit.method == "laplace" and (is_linear or not is_mixed):
+        method = "maximum likelihood"  # nothing is approximated
+    return f"{' '.join(words).capitalize()} fit by {method}"
+
+
+def _alert(fit: Any) -> Line | None:
+    sentences = [printable(fit.status_message or "The fit ended without a message.")]
+    if fit.is_singular and fit.status != "converged_boundary":  # whose message says it
+        sentences.append("A variance is zero or a correlation is one in size.")
+    if not fit.converged:
+        return Line(f"WARNING ({printable(fit.status)})", " ".join(sentences))
+    if fit.status != "converged":
+        return Line(f"NOTE ({printable(fit.status)})", " ".join(sentences))
+    return Line("NOTE (singular)", sentences[-1]) if fit.is_singular else None
+
+
+def _header(fit: Any) -> list[Line]:
+    formula = printable(re.sub(r"\s*\n\s*", " ", fit.formula.strip()))
+    return [
+        Line("Formula", formula),
+        Line("Family", f"{printable(_name(fit.family))} ({printable(_name(fit.link))} link)"),
+        Line("Data", _rows_used(fit.data_info)),
+    ]
+
+
+def _rows_used(data: Any) -> str:
+    if data.num_used == data.num_rows:
+        return f"all {data.num_rows} rows used"
+    reasons = []
+    if data.num_dropped_missing:
+        reasons.append(f"{data.num_dropped_missing} with missing values")
+    if data.num_dropped_subset:
+        reasons.append(f"{data.num_dropped_subset} by subset")
+    used = f"{data.num_used} of {data.num_rows} rows used"
+    return f"{used}; dropped: {', '.join(reasons)}" if reasons else used
+
+
+def _criteria(fit: Any) -> Table:
+    log_likelihood = numbers.to_float(fit.log_likelihood)
+    decimals = 4 if abs(log_likelihood) < 1000 else 2
+    columns = [
+        Column(title, numbers.fixed([value], decimals))
+        for title, value in (
+            ("AIC", fit.aic),
+            ("BIC", fit.bic),
+            ("logLik(REML)" if fit.method == "reml" else "logLik", fit.log_likelihood),
+            ("deviance", fit.deviance),
+        )
+    ]
+    columns.append(Column("npar", numbers.degrees_of_freedom([fit.num_params])))
+    columns.append(Column("df.resid", numbers.degrees_of_freedom([fit.df_residual])))
+    return Table("", tuple(columns))
+
+
+def _counts(fit: Any) -> Line:
+    groups = "; ".join(f"{printable(name)}, {size}" for name, size in fit.data_info.groups.items())
+    return Line("Number of obs", f"{fit.num_obs}, groups: {groups}" if groups else f"{fit.num_obs}")
+
+
+def _notes(fit: Any, blocks: tuple[Table | Line, ...], level: float) -> list[Line]:
+    data = fit.data_info
+    notes = [Line("conf.low, conf.high", f"{100 * level:g}% confidence limits")]
+    columns = [column for b in blocks if isinstance(b, Table) for column in b.columns]
+    if any(cell.strip() == numbers.ABSENT for c in columns if not c.is_label for cell in c.cells):
+        notes.append(Line('"-"', "not defined, such as the error of an estimate on the boundary"))
+    if data.dropped_columns:
+        names = ", ".join(map(printable, data.dropped_columns))
+        text_ = f"{names} (zero, or linearly dependent on the other columns)"
+        notes.append(Line("Dropped from the fixed effects", text_))
+    for name, levels in data.levels.items():
+        coding = data.contrasts.get(name)
+        with_coding = f" ({printable(coding)} coding)" if coding else ""
+        notes.append(Line(f"Levels of {printable(name)}{with_coding}", _levels(list(levels))))
+    if _alert(fit) is not None:
+        notes.append(Line("Optimizer", _optimizer(fit.optimizer)))
+    return notes
+
+
+def _levels(levels: list[Any]) -> str:
+    shown = ", ".join(map(printable, levels[:_LEVELS_SHOWN]))
+    return f"{shown}, ... ({len(levels)} levels)" if len(levels) > _LEVELS_SHOWN else shown
+
+
+def _optimizer(optimizer: Any) -> str:
+    return (
+        f"{optimizer.iterations} iterations, {optimizer.evaluations} evaluations, "
+        f"scaled gradient {numbers.brief(optimizer.scaled_gradient)}, "
+        f"smallest Hessian eigenvalue {numbers.brief(optimizer.smallest_eigenvalue)}"
+    )
+
+
+def _name(thing: Any) -> str:
+    """Of a family or link, given as the object or as its name."""
+    return str(getattr(thing, "name", thing))

@@ -1,0 +1,146 @@
+"""Every law with every link it accepts: density, moments, derivatives."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from jaxglmm import families
+from jaxglmm.errors import InputError
+
+from .zoo import LAWS, derivative, eta_interval, law_pairs
+
+PAIRS = law_pairs()
+
+
+def points(family):
+    """(y, eta, weight) over quantiles of the law, means and weights (trials)."""
+    law = LAWS[family.name]
+    low, high = eta_interval(family)
+    triples = []
+    for weight in (1.0, 6.0) if family.weight_role == "trials" else (0.5, 1.0, 2.5):
+        weight = 1.0 if family.weight_role == "multiplier" else weight
+        for eta in np.linspace(low, high, 4):
+            mu = np.asarray(family.link.mean(eta))
+            y = law.distribution(mu, np.asarray(law.natural), weight).ppf([0.02, 0.4, 0.98])
+            triples += [(v, eta, weight) for v in y]
+    return tuple(np.array(column) for column in zip(*triples, strict=True))
+
+
+def test_every_family_has_a_reference():
+    assert set(families.REGISTRY) == set(LAWS)
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_density_and_variance_are_those_of_the_law(name, link):
+    family, law = families.get(name, link), LAWS[name]
+    y, eta, weight = points(family)
+    mu = np.asarray(family.link.mean(eta))
+    reference = law.distribution(mu, np.asarray(law.natural), weight)
+    log = reference.logpmf if hasattr(reference.dist, "logpmf") else reference.logpdf
+    value = jax.vmap(family.log_prob, (0, 0, None, 0))(y, eta, law.phi, weight)
+    np.testing.assert_allclose(value, log(y), rtol=1e-10, atol=1e-11)
+    scale = weight**2 if family.weight_role == "trials" else 1.0
+    variance = jax.vmap(family.variance, (0, None, 0))(mu, law.phi, weight)
+    np.testing.assert_allclose(variance, reference.var() / scale, rtol=1e-9)
+    np.testing.assert_allclose(reference.mean() / np.sqrt(scale), mu, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", families.REGISTRY)
+def test_natural_parameters(name):
+    family = families.get(name)
+    assert family.num_phi == len(LAWS[name].natural)
+    np.testing.assert_allclose(family.natural(LAWS[name].phi), LAWS[name].natural, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", families.REGISTRY)
+@pytest.mark.parametrize("where", [0.1, 0.9])
+def test_total_mass_is_one(name, where):
+    family, phi = families.get(name), LAWS[name].phi
+    low, high = eta_interval(family)
+    eta, t = low + where * (high - low), np.linspace(-40, 40, 8001)
+    if family.support in ("count", "binomial"):
+        y = np.arange(7.0 if family.support == "binomial" else 400.0)
+        jacobian, step = np.ones_like(y), 1.0
+    else:
+        # The trapezoidal rule converges geometrically for analytic integrands on the line.
+        y = {"real": t, "positive": np.exp(t), "unit_open": 1 / (1 + np.exp(-t))}[family.support]
+        jacobian = {"real": 0 * t + 1, "positive": y, "unit_open": y * (1 - y)}[family.support]
+        y, step = np.clip(y, None, 1 - 1e-16) if family.support == "unit_open" else y, t[1] - t[0]
+    weight = 6.0 if family.weight_role == "trials" else 1.0
+    log = jax.vmap(family.log_prob, (0, None, None, None))(y, eta, phi, weight)
+    np.testing.assert_allclose(np.sum(np.exp(log) * jacobian) * step, 1.0, rtol=1e-10)
+
+
+def towers(family):
+    """[l, l', l'', l'''] in eta as one function of (eta, phi) at scalar y and weight."""
+
+    def tower(y, eta, phi, weight):
+        law = [lambda e: family.log_prob(y, e, phi, weight)]
+        for _ in range(3):
+            law.append(jax.grad(law[-1]))
+        return jax.numpy.stack([f(eta) for f in law])
+
+    return tower
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_derivatives_in_eta_and_phi(name, link):
+    family, phi = families.get(name, link), LAWS[name].phi
+    y, eta, weight = points(family)
+    low, high = eta_interval(family)
+    tower = towers(family)
+    value = jax.jit(jax.vmap(tower, (0, 0, None, 0)))
+    at = np.asarray(value(y, eta, phi, weight))
+    # The steepest link, 1 / mu^2, bends over a tenth of the smallest eta.
+    h = 2e-3 * min(1.0, high - low, abs(low) or 1.0)
+    slope = derivative(lambda t: np.asarray(value(y, eta + t, phi, weight)), h)
+    np.testing.assert_allclose(at[:, 1:], slope[:, :3], rtol=1e-6, atol=1e-7)
+    if family.num_phi:
+        in_phi = jax.jit(jax.vmap(jax.jacfwd(tower, 2), (0, 0, None, 0)))(y, eta, phi, weight)
+        slope = derivative(lambda t: np.asarray(value(y, eta, phi + t, weight)), 1e-3)
+        np.testing.assert_allclose(in_phi[..., 0], slope, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_expected_score_is_zero(name, link):
+    family, law = families.get(name, link), LAWS[name]
+    eta, weight = np.mean(eta_interval(family)), 6.0 if name == "binomial" else 1.0
+    mu = float(family.link.mean(eta))
+    reference = law.distribution(mu, np.asarray(law.natural), weight)
+    # 4000 equally likely strata; their midpoints integrate a score of bounded moments to 1e-2.
+    y = reference.ppf((np.arange(4000) + 0.5) / 4000)
+    score = jax.vmap(jax.grad(family.log_prob, 1), (0, None, None, None))(y, eta, law.phi, weight)
+    assert abs(np.mean(score)) < 2e-2 * np.std(score)
+
+
+@pytest.mark.parametrize("name", [n for n, f in families.REGISTRY.items() if f.phi_names])
+def test_prior_weights_divide_the_dispersion(name):
+    family, phi = families.get(name), LAWS[name].phi
+    y, eta, mu, w = 0.6, 0.2, 0.7, 2.5
+    if family.weight_role != "dispersion":
+        assert family.log_prob(y, eta, phi, w) == family.log_prob(y, eta, phi, 1.0)
+        return
+    divided = phi - np.log(w) * (0.5 if name == "gaussian" else 1.0)
+    np.testing.assert_allclose(
+        family.log_prob(y, eta, phi, w), family.log_prob(y, eta, divided, 1.0), rtol=1e-13
+    )
+    np.testing.assert_allclose(
+        family.variance(mu, phi, w), family.variance(mu, phi, 1.0) / w, rtol=1e-13
+    )
+
+
+def test_nbinom2_tends_to_poisson():
+    y, eta, size = np.array([0.0, 1.0, 5.0, 40.0]), 1.3, np.log([1e9])
+    nbinom, poisson = families.get("nbinom2"), families.get("poisson")
+    near = jax.vmap(nbinom.log_prob, (0, None, None, None))(y, eta, size, 1.0)
+    limit = jax.vmap(poisson.log_prob, (0, None, None, None))(y, eta, np.zeros(0), 1.0)
+    # The next term of the expansion is ((y - mu)^2 - y) / (2 size) < 1e-6.
+    np.testing.assert_allclose(near, limit, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", ["poison", "", 3, None])
+def test_unknown_families_are_refused(bad):
+    with pytest.raises(InputError, match="family"):
+        families.get(bad)
