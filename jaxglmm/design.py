@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
 
+from jaxglmm.arrays import AnyArray
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
@@ -34,8 +34,8 @@ class Grouping:
         terms: the terms in the order of the columns, static.
     """
 
-    codes: Array
-    Z: Array
+    codes: AnyArray
+    Z: AnyArray
     num_levels: int = dataclasses.field(metadata={"static": True})
     terms: tuple[Term, ...] = dataclasses.field(metadata={"static": True})
 
@@ -72,11 +72,11 @@ class Problem:
             its dispersion by them, static.
     """
 
-    y: Array
-    X: Array
-    weights: Array
-    trials: Array
-    offset: Array
+    y: AnyArray
+    X: AnyArray
+    weights: AnyArray
+    trials: AnyArray
+    offset: AnyArray
     groupings: tuple[Grouping, ...]
     layout: Layout
     family: AbstractFamily = dataclasses.field(metadata={"static": True})

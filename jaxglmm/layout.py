@@ -3,8 +3,8 @@
 Sums over a level are then dense sums over a chunk, which fuse with the arithmetic before them and
 vectorise on any device, followed by a short segment sum over chunks (none at all when every level
 fits one chunk). The chunk axis is the last one: it is the long one, so inner loops are long and
-neighbouring threads read neighbouring numbers. Slots that no row fills repeat a row of the same level with multiplicity zero, so
-that every intermediate stays finite.
+neighbouring threads read neighbouring numbers. Slots that no row fills repeat a row of the same
+level with multiplicity zero, so that every intermediate stays finite.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import dataclasses
 
 import jax
 import numpy as np
-from jax import Array
+
+from jaxglmm.arrays import AnyArray
 
 # Cost of one chunk's gather and scatter-add, in units of one row's share of a pass (measured on
 # CPU: 2 ns a scatter-add against 5-10 ns a row, several of each in a pass).
@@ -32,9 +33,9 @@ class Layout:
         one_to_one: chunk k is level k, static: no segment sum is needed.
     """
 
-    rows: Array
-    filled: Array
-    levels: Array
+    rows: AnyArray
+    filled: AnyArray
+    levels: AnyArray
     one_to_one: bool = dataclasses.field(metadata={"static": True})
 
 

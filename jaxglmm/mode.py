@@ -146,4 +146,3 @@ def _find_mode_jvp(
     eta = linear_predictor(rows, params.beta, random_effects(lam, u))
     _, W = score_and_weights(rows, eta, params.phi)
     return u, factor.solve(factor.factorise(factor.assemble(rows, lam, W)), dg)
-

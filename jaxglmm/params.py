@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import AnyArray
 from jaxglmm.rows import Rows
 
 
@@ -23,9 +24,9 @@ class Params:
         phi: the law's own parameters, unconstrained (see the family); shape (num_phi,).
     """
 
-    beta: Array
-    theta: Array
-    phi: Array
+    beta: AnyArray
+    theta: AnyArray
+    phi: AnyArray
 
 
 def flatten(params: Params) -> Array:

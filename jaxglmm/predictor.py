@@ -12,9 +12,10 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jax import Array
 
+from jaxglmm.arrays import AnyArray
 from jaxglmm.rows import Rows
 
-Effects = tuple[Array, ...]
+Effects = tuple[AnyArray, ...]
 Predictors = tuple[Array, ...]
 
 

@@ -21,10 +21,7 @@ class BlockFactor(AbstractFactor):
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Stack:
         Z, predictors = rows.Z[0], rows.groupings[0].predictors
         return [
-            [
-                reduce(rows, 0, W[predictors[i]][predictors[j]] * Z[i] * Z[j])
-                for j in range(i + 1)
-            ]
+            [reduce(rows, 0, W[predictors[i]][predictors[j]] * Z[i] * Z[j]) for j in range(i + 1)]
             for i in range(len(predictors))
         ]
 
@@ -33,7 +30,7 @@ class BlockFactor(AbstractFactor):
         return [[H[i][j] + (1.0 if i == j else 0.0) for j in range(i + 1)] for i in range(len(H))]
 
     def spread(self, P: Stack, factors: tuple[Array, ...]) -> Stack:
-        return small.outward(P, factors[0])
+        return small.stored(small.outward(P, factors[0]))
 
     def leverages(self, rows: Rows, Q: Stack) -> tuple[Predictors, ...]:
         Z, predictors = rows.Z[0], rows.groupings[0].predictors

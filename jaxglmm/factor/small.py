@@ -147,6 +147,20 @@ def outward(P: Stack, T: Array) -> Stack:
     ]
 
 
+def stored(M: Stack) -> Stack:
+    """The same matrices, written to memory.
+
+    XLA would fuse the algebra behind an entry into every loop over rows that reads it, and do it
+    anew for each row (its optimisation barriers are gone by then). A matrix product ends a fusion;
+    one column too many keeps that of a single entry from being simplified away.
+    """
+    entries = [entry for row in M for entry in row]
+    copy = jnp.eye(len(entries), len(entries) + 1, dtype=entries[0].dtype)
+    product = jnp.matmul(copy, jnp.stack([*entries, entries[0]]), precision=lax.Precision.HIGHEST)
+    values = iter(product)
+    return [[next(values) for _ in row] for row in M]
+
+
 def times(M: Stack, a: Array) -> Array:
     """M a; a has shape (q, level)."""
     q = len(M)

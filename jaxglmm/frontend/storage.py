@@ -42,7 +42,7 @@ _SCALARS = (
 
 def save(fit: GLMM, path: Path) -> None:
     """Write `fit` to `path` (any name; ".npz" is what it is)."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     header = {
         "format": _FORMAT,
         "formula": fit.formula,

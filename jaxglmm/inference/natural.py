@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import AnyArray
 from jaxglmm.params import Params
 from jaxglmm.rows import Rows
 
@@ -21,8 +22,8 @@ class Natural(NamedTuple):
         jacobian: of `values` in (theta, phi); shape (natural, num_theta + num_phi).
     """
 
-    values: Array
-    jacobian: Array
+    values: AnyArray
+    jacobian: AnyArray
 
 
 def _values(rows: Rows, theta: Array, phi: Array) -> Array:

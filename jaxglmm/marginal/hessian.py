@@ -68,9 +68,7 @@ def hessian(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Curve
     return hessian_of_pieces(rows, factor, params, pieces(rows, factor, params, u, order=4))
 
 
-def hessian_of_pieces(
-    rows: Rows, factor: AbstractFactor, params: Params, at: Pieces
-) -> Curved:
+def hessian_of_pieces(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> Curved:
     """The same where the pieces of the point, with derivatives of order four, are known."""
     point = _point(rows, factor, params, at)
     num_params = sum(x.shape[0] for x in jax.tree.leaves(params))

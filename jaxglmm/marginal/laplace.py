@@ -10,7 +10,7 @@ spherical u). The gradient, with P = H^-1 on the sparsity of H:
     du = H^-1 d(grad_u J)   =>   c' du = a' d(grad_u J),  a = H^-1 c,
 
 where d is the change with params at fixed u. Rows enter through eta and the law alone: with
-s = Z Lambda a, Q = Lambda P Lambda' and the leverages h_ab = z_a' Q z_b, their share of dl is that of
+s = Z Lambda a, Q = Lambda P Lambda' and leverages h_ab = z_a' Q z_b, their share of dl is that of
 
     F = log p + s . grad log p + h : hess log p / 2      at fixed s and h,
 
@@ -209,8 +209,6 @@ def chord(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Effects
     return tuple(v + d for v, d in zip(fixed_u, factor.solve(fixed, g), strict=True))
 
 
-def refined(
-    rows: Rows, factor: AbstractFactor, psi: Array, u: Effects
-) -> tuple[Array, Array]:
+def refined(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> tuple[Array, Array]:
     """`value_and_gradient` along the mode's own path: its derivatives in psi and data are total."""
     return value_and_gradient(rows, factor, psi, chord(rows, factor, psi, u))

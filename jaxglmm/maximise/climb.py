@@ -3,8 +3,8 @@
 A trial point costs one evaluation. The metric of a step is the absolute inverse of the exact
 Hessian, computed anew after every step where parameters are few (Newton's method); where they are
 many, BFGS carries it for some steps. An optimum is certified by exact curvature: the Hessian is
-also due wherever the promise of a step falls below the tolerance, and once a Newton step of its
-own promises less than that, the steps left take the point to rounding level.
+also due wherever the promise of a step falls below the tolerance. Once a Newton step of its own
+promises less than that, the steps left take the point to rounding level, the Hessian with it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def climb(
     max_iterations: int,
 ) -> Climb:
     """Ascend from psi until certified and at rounding level, or no step makes progress."""
-    goal = 50.0 * float(jnp.finfo(rows.dtype).eps)
+    goal = 100.0 * float(jnp.finfo(rows.dtype).eps)
 
     def unfinished(state: Climb) -> Array:
         # A certified point's failed step is rounding, not failure.
@@ -131,7 +131,7 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     updated = _bfgs(state.metric, step, at.gradient - trial.gradient)
     promised = trial.gradient @ updated @ trial.gradient
     stale = (state.age >= at.psi.shape[0] // _COLUMNS_A_STEP) | ~(promised > tolerance)
-    due = state.forced | accept & stale & ~state.certified
+    due = state.forced | accept & stale
     fresh = _when(due, lambda _: _curve(rows, factor, trial, parts), (state.curved, updated))
     curved, metric = fresh[0], jnp.where(accept, fresh[1], state.metric)
     here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, at)
@@ -146,7 +146,7 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
         length=jnp.where(accept, 1.0, shorter),
         age=age,
         forced=~accept & (age > 0) & (shorter < 1e-3),
-        certified=state.certified | due & (promise < tolerance),
+        certified=jnp.where(due, promise < tolerance, state.certified),
         iterations=state.iterations + 1,
         passes=state.passes + passes,
     )
@@ -171,9 +171,7 @@ def _curve(
     curved = hessian_of_pieces(rows, factor, unflatten(point.psi, rows), parts)
     free = free_params(rows, point.psi)
     held = jnp.diag(jnp.where(free, 0.0, -1.0).astype(rows.dtype))
-    curved = curved._replace(
-        hessian=jnp.where(free[:, None] & free[None, :], curved.hessian, held)
-    )
+    curved = curved._replace(hessian=jnp.where(free[:, None] & free[None, :], curved.hessian, held))
     return curved, curvature.ascent_metric(curvature.spectrum(-curved.hessian))
 
 

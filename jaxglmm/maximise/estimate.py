@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-from jax import Array
 
+from jaxglmm.arrays import AnyArray
 from jaxglmm.params import Params
-from jaxglmm.predictor import Effects
 
 
 @jax.tree_util.register_dataclass
@@ -34,13 +33,13 @@ class Estimate:
     """
 
     params: Params
-    log_likelihood: Array
-    u: Effects
-    hessian: Array
-    status: Array
-    singular: Array
-    limit: Array
-    iterations: Array
-    passes: Array
-    decrement: Array
-    smallest_eigenvalue: Array
+    log_likelihood: AnyArray
+    u: tuple[AnyArray, ...]
+    hessian: AnyArray
+    status: AnyArray
+    singular: AnyArray
+    limit: AnyArray
+    iterations: AnyArray
+    passes: AnyArray
+    decrement: AnyArray
+    smallest_eigenvalue: AnyArray

@@ -158,9 +158,7 @@ def _solve_jvp(
     s = curvature.spectrum(-est.hessian)
     d_psi = curvature.pseudo_inverse(s, jnp.asarray(_FLAT, rows.dtype)) @ d_gradient
     d_psi = jnp.where(free_params(rows, psi), d_psi, 0.0)
-    _, d_u = jax.jvp(
-        lambda r, x: laplace.chord(r, factor, x, est.u), (rows, psi), (d_rows, d_psi)
-    )
+    _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, est.u), (rows, psi), (d_rows, d_psi))
     tangent = jax.tree.map(_zero_tangent, est)
     moved = unflatten(d_psi, rows)
     return est, dataclasses.replace(tangent, params=moved, log_likelihood=d_value, u=d_u)
@@ -170,4 +168,3 @@ def _zero_tangent(x: Array) -> Any:
     if jnp.issubdtype(x.dtype, jnp.inexact):
         return jnp.zeros_like(x)
     return np.zeros(x.shape, jax.dtypes.float0)
-

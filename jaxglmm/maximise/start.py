@@ -187,14 +187,16 @@ def _theta(rows: Rows, sds: tuple[Array, ...]) -> Array:
 
 
 def _moment_sd(rows: Rows, k: int, z: Array, s: Array, w: Array) -> Array:
-    """sqrt(sum(s_l^2 - I_l) / sum(I_l^2)), at least 0.2 of a level's and at most 5 of a row's error."""
+    """sqrt(sum(s_l^2 - I_l) / sum(I_l^2)), between 0.2 of a level's and 5 of a row's error."""
     scores, information = reduce(rows, k, z * s), reduce(rows, k, z * z * w)
     tiny = jnp.finfo(rows.dtype).tiny
     square = jnp.maximum(jnp.sum(information * information), tiny)
     variance = jnp.sum(scores * scores - information) / square
     levels = jnp.maximum(jnp.sum(information > 0), 1)
     unit = 1.0 / jnp.sqrt(jnp.maximum(jnp.sum(information) / levels, tiny))
-    row_unit = 1.0 / jnp.sqrt(jnp.maximum(total(rows, z * z * w) / total(rows, (rows.multiplier > 0) * 1.0), tiny))
+    row_unit = 1.0 / jnp.sqrt(
+        jnp.maximum(
+            total(rows, z * z * w) / total(rows, (rows.multiplier > 0).astype(rows.dtype)), tiny
+        )
+    )
     return jnp.clip(jnp.sqrt(jnp.maximum(variance, 0.0)), 0.2 * unit, 5.0 * row_unit)
-
-

@@ -11,6 +11,7 @@ import pytest
 from jaxglmm import families
 from jaxglmm.factor import choose
 from jaxglmm.marginal import laplace
+from jaxglmm.marginal.hessian import hessian
 from jaxglmm.mode import find_mode, zeros
 from jaxglmm.params import unflatten
 from jaxglmm.rows import arrange
@@ -18,8 +19,7 @@ from jaxglmm.rows import arrange
 from .location_scale import make_location_scale
 from .zoo import derivative, law_pairs, make_case, slow
 
-QUICK = ("poisson", "gamma")
-
+QUICK = ("poisson",)
 
 
 @jax.jit
@@ -34,7 +34,7 @@ def by_hand(rows, psi):
 def hessian_by_hand(rows, psi):
     factor = choose(rows)
     u = find_mode(rows, factor, unflatten(psi, rows), zeros(rows))
-    return laplace.hessian(rows, factor, psi, u)
+    return hessian(rows, factor, psi, u).hessian
 
 
 def marginal(rows, psi):
@@ -68,9 +68,9 @@ def check_gradient(problem, psi):
 
 def check_hessian(problem, psi):
     rows, psi = off_optimum(problem, psi)
-    hessian = np.asarray(hessian_by_hand(rows, psi))
-    np.testing.assert_array_equal(hessian, hessian.T)
-    near(hessian, differences(lambda x: np.asarray(by_hand(rows, x)[1]), psi), 1e-5)
+    matrix = np.asarray(hessian_by_hand(rows, psi))
+    np.testing.assert_array_equal(matrix, matrix.T)
+    near(matrix, differences(lambda x: np.asarray(by_hand(rows, x)[1]), psi), 1e-5)
 
 
 def check_autodiff(problem, psi):

@@ -11,7 +11,7 @@ from jaxglmm.design import make_problem
 from jaxglmm.layout import bucket, make_layout
 from jaxglmm.params import flatten
 
-from .zoo import Case, fit, grouping, make_case
+from .zoo import Case, fit, grouping, make_case, slow
 
 FAMILIES = ["poisson", "gaussian"]
 
@@ -105,9 +105,9 @@ def unpadded(params):
     return dataclasses.replace(params, beta=params.beta[:2])
 
 
-@pytest.mark.parametrize("family", ["poisson", "binomial", "gaussian"])
+@pytest.mark.parametrize("family", ["poisson", slow("binomial"), "gaussian"])
 def test_frequency_weights_repeat_rows(family):
-    """Where weights multiply the log-density: always but for "dispersion" laws, and there on request."""
+    """Weights multiply the log-density, but for "dispersion" laws; there on request."""
     case, rng = standard(family), np.random.default_rng(9)
     times = rng.integers(1, 4, 300)
     multiply = {"weights_multiply": True} if family == "gaussian" else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from jaxglmm.factor import choose
 from jaxglmm.likelihood import log_base
@@ -38,7 +38,7 @@ def normal_log_likelihood(problem, psi):
 
 
 @pytest.mark.parametrize("structure", ["us", "diag"])
-@pytest.mark.parametrize(("q", "num_factors"), [(1, 1), (2, 1), (3, 1), (6, 1), (2, 2)])
+@pytest.mark.parametrize(("q", "num_factors"), [(1, 1), (2, 1), (5, 1), (2, 2)])
 def test_exact_for_the_normal_law(q, num_factors, structure):
     case = make_case("gaussian", q=q, num_factors=num_factors, structure=structure, weights=True)
     rng = np.random.default_rng(1)
@@ -59,16 +59,19 @@ def test_exact_at_the_edges():
 
 
 def integral(problem, psi):
-    """The marginal likelihood of a random-intercept model by adaptive quadrature, level by level."""
+    """The marginal likelihood of a random-intercept model by quadrature, level by level."""
     law, total = problem.family, 0.0
     for level in range(problem.groupings[0].num_levels):
         mine = np.flatnonzero(problem.groupings[0].codes == level)
         fixed, y, n = problem.X[mine] @ psi[:-1], problem.y[mine], problem.trials[mine]
 
         def density(u, fixed=fixed, y=y, n=n):
-            mu = np.asarray(law.link.mean(fixed + psi[-1] * u))
-            reference = stats.binom(n, mu) if law.name == "binomial" else stats.poisson(mu)
-            return np.exp(np.sum(reference.logpmf(y))) * stats.norm.pdf(u)
+            eta = fixed + psi[-1] * u
+            if law.name == "binomial":
+                log = stats.binom.logpmf(y, n, special.expit(eta))
+            else:
+                log = stats.poisson.logpmf(y, np.exp(eta))
+            return np.exp(np.sum(log)) * stats.norm.pdf(u)
 
         total += np.log(integrate.quad(density, -9, 9, epsabs=0, epsrel=1e-10, limit=200)[0])
     return total

@@ -54,7 +54,9 @@ def test_bad_starts_with_two_factors():
     case = make_case("poisson", num_factors=2, spread=0.6)
     rows = arrange(case.problem)
     u = mode(rows, case.psi, zeros(rows))
-    jax.tree.map(lambda g: np.testing.assert_allclose(g, 0.0, atol=AT_MODE), slope(rows, case.psi, u))
+    jax.tree.map(
+        lambda g: np.testing.assert_allclose(g, 0.0, atol=AT_MODE), slope(rows, case.psi, u)
+    )
     for value in (30.0, -30.0):
         start = jax.tree.map(lambda v, value=value: v + value, zeros(rows))
         again = mode(rows, case.psi, start)

@@ -17,7 +17,9 @@ POSITIVE = np.array([1e-8, 1e-3, 0.1, 0.5, 1.0, 1.5, 2.0, 3.7, 20.0, 1e3, 1e6, 1
 
 def exactly(f, *arguments):
     """An mpmath function over arrays, rounded once."""
-    return np.vectorize(lambda *xs: float(f(*(mp.mpf(float(x)) for x in xs))))(*map(np.asarray, arguments))
+    return np.vectorize(lambda *xs: float(f(*(mp.mpf(float(x)) for x in xs))))(
+        *map(np.asarray, arguments)
+    )
 
 
 def derivatives(f, order):
@@ -30,7 +32,9 @@ def derivatives(f, order):
 
 def test_softplus_and_its_derivatives():
     value, first, second = derivatives(special.softplus, 2)
-    np.testing.assert_allclose(value(BOTH), exactly(lambda x: mp.log1p(mp.exp(x)), BOTH), rtol=1e-15)
+    np.testing.assert_allclose(
+        value(BOTH), exactly(lambda x: mp.log1p(mp.exp(x)), BOTH), rtol=1e-15
+    )
     np.testing.assert_allclose(first(BOTH), exactly(lambda x: 1 / (1 + mp.exp(-x)), BOTH), 1e-15)
     curvature = exactly(lambda x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2, BOTH)
     np.testing.assert_allclose(second(BOTH), curvature, rtol=1e-14, atol=1e-16)

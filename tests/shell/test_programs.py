@@ -1,0 +1,181 @@
+"""What is compiled, when, and where it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxglmm as jg
+
+from . import models
+
+
+def test_a_second_fit_compiles_nothing(compiled: list[str]) -> None:
+    first = models.fit("cbpp")
+    compiled.clear()
+    formula, _, arguments = models.CALLS["cbpp"]
+    second = jg.glmm(formula, models.data("cbpp"), **arguments)
+    assert compiled == []
+    assert second.optimizer.compile_seconds < 0.1
+    assert second.log_likelihood == first.log_likelihood
+
+
+def test_other_data_of_a_similar_shape_compile_nothing(compiled: list[str]) -> None:
+    models.fit("cbpp")
+    compiled.clear()
+    formula, _, arguments = models.CALLS["cbpp"]
+    data = models.data("cbpp")
+    for herd in ("1", "8"):
+        part = jg.glmm(formula, data[data["herd"] != herd], **arguments)
+        assert part.data_info.groups == {"herd": 14} and part.converged
+    assert compiled == []
+
+
+def test_other_responses_weights_and_offsets_compile_nothing(compiled: list[str]) -> None:
+    fit = models.fit("sleep")
+    compiled.clear()
+    data = models.data("sleep").copy()
+    data["Reaction"] = data["Reaction"].to_numpy()[::-1].copy()
+    formula = models.CALLS["sleep"][0]
+    other = jg.glmm(formula, data, weights=np.linspace(1, 2, 180), offset=np.arange(180.0))
+    assert compiled == []
+    assert other.converged and other.log_likelihood != fit.log_likelihood
+
+
+def test_tables_compile_nothing(compiled: list[str]) -> None:
+    fit = models.fit("cbpp")
+    compiled.clear()
+    fit.fixed_effects(), fit.vcov(), fit.covariance_parameters(), fit.random_effects()
+    str(fit.summary())
+    assert compiled == []
+
+
+def test_a_link_of_one_s_own_is_compiled_once_and_not_kept(
+    compiled: list[str], cache: Path
+) -> None:
+    link = jg.links.Link(lambda eta: jnp.exp(eta), range="positive")
+    data = {"y": [1.0, 0, 2, 3, 1, 5], "x": np.arange(6.0)}
+    before = set(cache.glob("*.program"))
+    first = jg.glmm("y ~ x", data, family="poisson", link=link)
+    assert set(cache.glob("*.program")) - before == set()
+    compiled.clear()
+    second = jg.glmm("y ~ x", data, family="poisson", link=link)
+    assert compiled == [] and second.log_likelihood == first.log_likelihood
+
+
+def test_two_links_of_one_s_own_are_not_confused() -> None:
+    data = {"y": [1.0, 0, 2, 3, 1, 5], "x": np.arange(6.0)}
+    log = jg.links.Link(lambda eta: jnp.exp(eta), range="positive")
+    square = jg.links.Link(lambda eta: eta * eta, range="positive", bracket=(0.0, 30.0))
+    for link, known in ((log, "log"), (square, "sqrt")):
+        ours = jg.glmm("y ~ x", data, family="poisson", link=link)
+        theirs = jg.glmm("y ~ x", data, family="poisson", link=known)
+        np.testing.assert_allclose(ours.log_likelihood, theirs.log_likelihood, rtol=1e-9)
+
+
+SCRIPT = """
+import json
+from jax import monitoring
+import jaxglmm as jg
+compiled = []
+monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None
+)
+data = {"y": [1.0, 2.5, 2.0, 4.0, 3.5], "x": [0.0, 1.0, 2.0, 3.0, 4.0]}
+fit = jg.glmm("y ~ x", data)
+print(json.dumps([len(compiled), fit.optimizer.compile_seconds, fit.log_likelihood]))
+"""
+
+
+def elsewhere(cache: Path | str, home: Path | None = None) -> tuple[int, float, float]:
+    """Programs compiled, seconds and the log-likelihood of a fit in another process."""
+    environment = {**os.environ, "JAXGLMM_CACHE_DIR": str(cache)}
+    if home is not None:
+        environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    count, seconds, value = json.loads(done.stdout)
+    return count, seconds, value
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder that did not exist, after one fit; and what that fit cost."""
+    folder = tmp_path_factory.mktemp("disk") / "deep" / "folder"
+    return folder, elsewhere(folder)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_first_process_compiles_and_keeps(filled: Any) -> None:
+    folder, (count, _, _) = filled
+    assert count > 0
+    assert len(files(folder)) == 1 and files(folder)[0].suffix == ".program"
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_the_second_process_compiles_nothing(filled: Any) -> None:
+    folder, first = filled
+    count, seconds, value = elsewhere(folder)
+    assert count == 0
+    assert seconds < first[1]
+    assert value == first[2]
+
+
+def test_a_damaged_program_is_compiled_again(filled: Any, tmp_path: Path) -> None:
+    folder, first = filled
+    program = files(folder)[0]
+    whole = program.read_bytes()
+    copy = tmp_path / program.name
+    tmp_path.chmod(0o700)
+    copy.write_bytes(whole[: len(whole) // 2])
+    count, _, value = elsewhere(tmp_path)
+    assert count > 0 and value == first[2]
+    assert copy.stat().st_size > len(whole) // 2  # written anew
+
+
+def test_off_keeps_nothing(tmp_path: Path) -> None:
+    count, _, _ = elsewhere("off", home=tmp_path)
+    assert count > 0 and files(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders have no such permissions")
+def test_a_folder_that_others_can_write_is_not_used(filled: Any, tmp_path: Path) -> None:
+    program = files(filled[0])[0]
+    (tmp_path / program.name).write_bytes(program.read_bytes())
+    tmp_path.chmod(0o777)
+    count, _, value = elsewhere(tmp_path)
+    assert count > 0 and value == filled[1][2]
+    assert len(files(tmp_path)) == 1
+
+
+def test_a_path_that_is_a_file_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    count, _, _ = elsewhere(tmp_path / "file")
+    assert count > 0 and (tmp_path / "file").read_text() == "mine"
+
+
+def test_columns_of_other_types_share_a_program(compiled: list[str]) -> None:
+    data = {"y": [1.0, 2.5, 2.0, 4.0, 3.5], "x": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    first = jg.glmm("y ~ x", data)
+    compiled.clear()
+    frame = pd.DataFrame(data).astype({"y": "float32", "x": "int8"})
+    assert jg.glmm("y ~ x", frame).log_likelihood == pytest.approx(first.log_likelihood, rel=1e-12)
+    assert compiled == []

@@ -1,0 +1,219 @@
+"""Bad input, whatever it is: an InputError that names it and says what to do; nothing compiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxglmm as jg
+
+
+pytestmark = pytest.mark.usefixtures("nothing_compiles")
+
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    d = pd.DataFrame({"x": rng.normal(size=20), "g": np.resize(["a", "b", "c", "d"], 20)})
+    d["h"] = np.repeat(["u", "v"], 10)
+    d["only"] = "same"
+    d["y"] = 1.0 + np.arange(20) % 5
+    d["k"] = np.arange(20) % 4
+    d["n"] = 5
+    d["share"] = 0.2 * d["k"]
+    d["p"] = np.linspace(0.1, 0.9, 20)
+    d["w"] = 1.0
+    d["lost"] = np.nan
+    d["bad_w"] = -1.0
+    d["negative"] = -d["y"]
+    return d
+
+
+def refused(formula: Any, words: tuple[str, ...], data: Any = None, **arguments: Any) -> str:
+    """Fit what must be refused; the message holds all of `words`."""
+    with pytest.raises(jg.InputError) as caught:
+        jg.glmm(formula, table() if data is None else data, **arguments)
+    message = str(caught.value)
+    for word in words:
+        assert word in message, message
+    # No message without a remedy: more than the name of what is wrong.
+    assert len(message.split()) >= 6, message
+    return message
+
+
+FORMULAS = [
+    ("y ~ xx", ("'xx'", "Did you mean 'x'")),
+    ("yy ~ x", ("'yy'", "'y'")),
+    ("y ~ (1 | gg)", ("'gg'", "'g'")),
+    ("y ~ x + offset(zz)", ("'zz'",)),
+    ("y ~ x + ", ("^",)),
+    ("y ~ (1 | g", ("^",)),
+    ("y ~ (x | )", ("^",)),
+    ("y ~~ x", ("^",)),
+    ("y", ("~",)),
+    ("~ x", ("response",)),
+    ("", ("formula",)),
+    (3, ("formula", "text")),
+    (None, ("formula", "text")),
+    ("y ~ x + y", ("'y'", "Remove")),
+    ("y ~ only", ("'only'", "Remove")),
+    ("y ~ x + (1 | only)", ("'only'", "single level", "emove")),
+    ("y ~ lost", ("'lost'", "20")),
+    ("y ~ (1 | g) + (1 | h)", ("g", "h", "not yet supported", "Keep")),
+    ("y ~ (1 | g/h)", ("not yet supported",)),
+    ("y ~ cs(x | g)", ("'cs'", "not yet supported", "us()")),
+    ("y ~ ou(x | g)", ("'ou'", "not yet supported", "diag()")),
+    ("y ~ foo(x | g)", ("foo",)),
+    ("log(negative) ~ x", ("log(negative)", "subset=")),
+    ("y ~ log(negative)", ("log(negative)", "subset=")),
+    ("g ~ x", ("'g'", "numeric")),
+]
+
+
+@pytest.mark.parametrize(("formula", "words"), FORMULAS, ids=[str(f[0]) for f in FORMULAS])
+def test_formulas(formula: Any, words: tuple[str, ...]) -> None:
+    refused(formula, words)
+
+
+# family, value outside its support, words
+SUPPORTS = [
+    ("poisson", -1.0, ("whole numbers", "row 3", "-1")),
+    ("poisson", 1.5, ("whole numbers", "row 3", "1.5")),
+    ("nbinom2", -1.0, ("whole numbers", "row 3")),
+    ("nbinom2", 0.5, ("whole numbers", "row 3")),
+    ("gamma", 0.0, ("greater than zero", "row 3")),
+    ("gamma", -2.0, ("greater than zero", "row 3")),
+    ("inverse_gaussian", 0.0, ("greater than zero", "row 3")),
+    ("inverse_gaussian", -2.0, ("greater than zero", "row 3")),
+    ("beta", 0.0, ("between 0 and 1", "row 3")),
+    ("beta", 1.0, ("between 0 and 1", "row 3")),
+    ("beta", 7.0, ("between 0 and 1", "row 3")),
+    ("binomial", 2.0, ("between 0 and 1", "row 3", "trials")),
+    ("binomial", -0.5, ("between 0 and 1", "row 3")),
+]
+
+
+@pytest.mark.parametrize(("family", "value", "words"), SUPPORTS)
+def test_responses_outside_the_support(family: str, value: float, words: Any) -> None:
+    data = table()
+    data["r"] = {"beta": 0.5, "binomial": 1.0}.get(family, 2.0)
+    data.loc[3, "r"] = value
+    refused("r ~ x + (1 | g)", ("'r'", *words), data, family=family)
+
+
+def test_every_family_is_asked_about_its_support() -> None:
+    assert {s[0] for s in SUPPORTS} == set(jg.families.REGISTRY) - {"gaussian"}
+
+
+def test_a_response_that_is_never_finite() -> None:
+    data = table().assign(y=np.inf)
+    refused("y ~ x", ("'y'",), data)
+
+
+ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("share ~ x", {"family": "binomial", "trials": np.full(20, -5.0)}, ("trials", "zero or more")),
+    ("share ~ x", {"family": "binomial", "trials": np.full(20, 2.5)}, ("trials", "whole")),
+    ("n / k ~ x", {"family": "binomial"}, ("n / k", "more successes than trials", "Check")),
+    ("k / p ~ x", {"family": "binomial"}, ("p", "whole")),
+    ("cbind(k, negative) ~ x", {"family": "binomial"}, ("'negative'", "zero or more")),
+    ("k / n ~ x", {"family": "binomial", "trials": "n"}, ("trials=", "twice", "Leave")),
+    ("y ~ x", {"trials": "n"}, ("trials=", "binomial", "Leave")),
+    ("y ~ x", {"weights": "bad_w"}, ("weights", "zero or more")),
+    ("y ~ x", {"weights": np.zeros(20)}, ("weights", "all zero", "positive")),
+    ("y ~ x", {"weights": "nothing"}, ("weights", "'nothing'")),
+    ("y ~ x", {"weights": np.ones(19)}, ("weights", "19", "20")),
+    ("y ~ x", {"offset": np.ones(21)}, ("offset", "21", "20")),
+    ("y ~ x", {"offset": "g"}, ("offset", "numbers")),
+    ("y ~ x", {"subset": [True]}, ("subset", "20")),
+    ("y ~ x", {"subset": np.zeros(20, bool)}, ("subset", "No rows")),
+    ("y ~ x", {"subset": "x"}, ("subset", "True or False")),
+    ("y ~ x", {"missing": "fail"}, ("missing", "'drop'", "'raise'")),
+    ("y ~ lost", {"missing": "raise"}, ("'lost'", "missing='drop'")),
+    ("y ~ x", {"family": "gausian"}, ("family", "'gausian'", "'gaussian'")),
+    ("y ~ x", {"family": "negbin"}, ("family", "'negbin'", "nbinom2")),
+    ("y ~ x", {"family": 3}, ("family", "int")),
+    ("y ~ x", {"family": None}, ("family", "NoneType")),
+    ("y ~ x", {"link": "lgo"}, ("link", "'lgo'", "'log'")),
+    ("y ~ x", {"link": float("nan")}, ("link",)),
+    ("y ~ x", {"link": np.exp}, ("link", "jaxglmm.links.Link")),
+    ("y ~ x", {"method": "lapalce"}, ("method", "'lapalce'", "laplace")),
+    ("y ~ x", {"method": "reml"}, ("reml", "not yet supported", "laplace")),
+    ("y ~ x", {"method": "agq"}, ("agq", "not yet supported")),
+    ("y ~ x", {"quadrature_points": 9}, ("quadrature_points", "not yet supported")),
+    ("y ~ x", {"zero_inflation": "~ 1"}, ("zero_inflation", "not yet supported")),
+    ("y ~ x", {"dispersion": "~ x"}, ("dispersion", "not yet supported")),
+    ("y ~ x", {"thresholds": "equidistant"}, ("thresholds", "not yet supported")),
+    ("y ~ h", {"contrasts": "helmert"}, ("contrasts", "'helmert'", "'treatment'")),
+    ("y ~ h", {"contrasts": {"x": "sum"}}, ("contrasts", "'x'", "h")),
+    ("y ~ (1 | g)", {"covariance": {"g": "cs"}}, ("'cs'", "not yet supported")),
+    ("y ~ (1 | g)", {"covariance": {"q": "us"}}, ("covariance", "'q'", "g")),
+    ("y ~ (1 | g)", {"covariance": {"g": "round"}}, ("covariance", "'round'")),
+    # Links that cannot reach the means.
+    ("y ~ x", {"family": "gamma", "link": "logit"}, ("link", "'logit'", "'log'")),
+    ("k ~ x", {"family": "poisson", "link": "cloglog"}, ("link", "'cloglog'", "'log'")),
+    ("k ~ x", {"family": "nbinom2", "link": "probit"}, ("link", "'probit'")),
+    ("negative ~ x", {"link": "log"}, ("link", "'log'", "negative", "identity")),
+    ("y ~ x", {"link": "logit"}, ("link", "'logit'", "'y'", "identity")),
+    # Starts.
+    ("y ~ x", {"start": {"beta": [0.0, 0.0]}}, ("start", "theta", "phi")),
+    ("y ~ x", {"start": {"beta": [0.0], "theta": [], "phi": [0.0]}}, ("start", "beta", "2")),
+    ("y ~ x", {"start": {"beta": [0, np.nan], "theta": [], "phi": [0]}}, ("start", "beta")),
+    ("y ~ x", {"start": {"beta": [0, 0], "theta": [1.0], "phi": [0]}}, ("start", "theta", "0")),
+    ("y ~ x", {"start": {"beta": ["a", "b"], "theta": [], "phi": [0]}}, ("start", "beta")),
+    ("y ~ x", {"start": [0.0, 0.0]}, ("start", "beta")),
+    ("y ~ x", {"start": "zero"}, ("start", "beta")),
+    ("y ~ x", {"control": {"tolerance": 1e-3}}, ("control", "Control")),
+]
+
+
+@pytest.mark.parametrize(
+    ("formula", "arguments", "words"),
+    ARGUMENTS,
+    ids=[f"{a[0]} {list(a[1].items())[-1]}"[:60] for a in ARGUMENTS],
+)
+def test_arguments(formula: str, arguments: dict[str, Any], words: tuple[str, ...]) -> None:
+    refused(formula, words, **arguments)
+
+
+TABLES = [
+    (None, ("data",)),
+    ([1, 2, 3], ("data",)),
+    ("cbpp", ("data",)),
+    ({"y": [1.0, 2.0], "x": [1.0]}, ("'x'",)),
+    ({"y": [], "x": []}, ("No rows",)),
+    (np.ones((4, 2)), ("data",)),
+]
+
+
+@pytest.mark.parametrize(("data", "words"), TABLES, ids=[str(t[0])[:20] for t in TABLES])
+def test_tables(data: Any, words: tuple[str, ...]) -> None:
+    with pytest.raises(jg.InputError) as caught:
+        jg.glmm("y ~ x", data)
+    for word in words:
+        assert word in str(caught.value).replace("Data", "data")
+
+
+def test_a_group_left_with_one_level() -> None:
+    data = table()
+    data.loc[data["h"] == "u", "x"] = np.nan
+    refused("y ~ x + (1 | h)", ("'h'", "single level", "'v'"), data)
+
+
+def test_build_refuses_the_same() -> None:
+    for arguments in ({"family": "gama"}, {"link": "lgo"}, {"weights": "bad_w"}):
+        with pytest.raises(jg.InputError):
+            jg.build("y ~ x", table(), **arguments)
+
+
+def test_an_input_error_is_a_value_error() -> None:
+    assert issubclass(jg.InputError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_iterations", 0), ("tolerance", 0.0), ("tolerance", -1.0), ("weights", "frequency")],
+)
+def test_control(name: str, value: Any) -> None:
+    with pytest.raises(jg.InputError, match=rf"Control\({name}"):
+        jg.Control(**{name: value})

@@ -1,0 +1,55 @@
+"""Bad arguments of a fit's methods: an InputError that names them; nothing compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import jaxglmm as jg
+
+from . import models
+
+
+@pytest.fixture(scope="module")
+def fit() -> jg.GLMM:
+    return models.fit("cbpp")
+
+
+@pytest.fixture
+def fitted_before(fit: jg.GLMM, nothing_compiles: None) -> Iterator[jg.GLMM]:
+    yield fit
+
+
+METHODS = [
+    ("fixed_effects", {"level": 95}, ("level", "95", "0.95")),
+    ("fixed_effects", {"level": 0.0}, ("level",)),
+    ("fixed_effects", {"level": 1.0}, ("level",)),
+    ("fixed_effects", {"level": float("nan")}, ("level",)),
+    ("covariance_parameters", {"level": -0.5}, ("level", "0.95")),
+    ("random_effects", {"level": 2}, ("level", "0.95")),
+    ("summary", {"level": 95}, ("level", "0.95")),
+    ("fixed_effects", {"df": "satterthwaite"}, ("df", "'satterthwaite'", "'residual'")),
+    ("fixed_effects", {"df": "nothing"}, ("df", "'none'")),
+    ("fixed_effects", {"vcov": "robust"}, ("vcov", "'robust'", "'joint'")),
+    ("vcov", {"kind": "hessian"}, ("vcov", "'hessian'", "'conditional'")),
+    ("random_effects", {"uncertainty": "all"}, ("uncertainty", "'joint'")),
+    ("predict", {"kind": "marginal"}, ("kind", "'marginal'", "'population'")),
+    ("predict", {"scale": "logit"}, ("scale", "'logit'", "'link'")),
+    ("predict", {"new_levels": "sample"}, ("new_levels", "'sample'", "'raise'")),
+    ("fitted", {"kind": "mean"}, ("kind", "'mean'", "'conditional'")),
+    ("fitted", {"scale": "odds"}, ("scale", "'odds'", "'response'")),
+    ("predict", {"newdata": {"period": ["9"], "herd": ["1"]}}, ("'period'", "9")),
+    ("predict", {"newdata": [1, 2]}, ("data",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "words"), METHODS, ids=[f"{m[0]} {m[1]}" for m in METHODS]
+)
+def test_refuses(fitted_before: jg.GLMM, method: str, arguments: Any, words: Any) -> None:
+    with pytest.raises(jg.InputError) as caught:
+        getattr(fitted_before, method)(**arguments)
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
