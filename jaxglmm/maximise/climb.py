@@ -27,7 +27,7 @@ from jaxglmm.rows import Rows
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
-# A column of the Hessian costs a quarter of an evaluation or less: a BFGS step for so many of them.
+# A column of the Hessian costs a quarter of an evaluation or less: a BFGS step for so many.
 _COLUMNS_A_STEP = 12
 
 
@@ -51,6 +51,7 @@ class Climb(NamedTuple):
     age: Array  # steps since the last Hessian
     forced: Array  # the point itself is evaluated next, with its Hessian
     certified: Array
+    done: Array
     iterations: Array
     passes: Array
 
@@ -86,18 +87,22 @@ def climb(
     max_iterations: int,
 ) -> Climb:
     """Ascend from psi until certified and at rounding level, or no step makes progress."""
-    goal = 100.0 * float(jnp.finfo(rows.dtype).eps)
 
     def unfinished(state: Climb) -> Array:
         # A certified point's failed step is rounding, not failure.
         shortest = jnp.where(state.certified, 0.99, _SMALLEST_STEP)
-        going = (state.promise > goal) & (state.length > shortest)
+        going = (state.promise > _goal(rows)) & ~state.done & (state.length > shortest)
         return (going | state.forced) & (state.iterations < max_iterations)
 
     def body(state: Climb) -> Climb:
         return _advance(rows, factor, state, tolerance)
 
     return jax.lax.while_loop(unfinished, body, _begin(rows, psi, start))
+
+
+def _goal(rows: Rows) -> float:
+    """Promise at rounding level."""
+    return 100.0 * float(jnp.finfo(rows.dtype).eps)
 
 
 def _begin(rows: Rows, psi: Array, start: Effects) -> Climb:
@@ -111,6 +116,7 @@ def _begin(rows: Rows, psi: Array, start: Effects) -> Climb:
         age=jnp.asarray(0),
         forced=jnp.asarray(True),
         certified=jnp.asarray(False),
+        done=jnp.asarray(False),
         iterations=jnp.asarray(-1),
         passes=jnp.asarray(0),
     )
@@ -121,35 +127,43 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     at = state.at
     direction = state.metric @ at.gradient
     step = jnp.where(state.forced, 0.0, state.length) * direction
-    moved = tuple(
-        u + jnp.tensordot(step, du, axes=1) for u, du in zip(at.u, state.curved.du, strict=True)
-    )
-    trial, parts, passes = evaluate(
-        rows, factor, at.psi + step, moved, mode_tolerance(state.promise)
-    )
+    trial, parts, passes = _follow(rows, factor, state, step)
     accept = state.forced | _acceptable(state, trial, direction)
     updated = _bfgs(state.metric, step, at.gradient - trial.gradient)
     promised = trial.gradient @ updated @ trial.gradient
     stale = (state.age >= at.psi.shape[0] // _COLUMNS_A_STEP) | ~(promised > tolerance)
-    due = state.forced | accept & stale
+    # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
+    done = accept & state.certified & (promised <= _goal(rows))
+    due = state.forced | done | accept & stale & ~state.certified
     fresh = _when(due, lambda _: _curve(rows, factor, trial, parts), (state.curved, updated))
     curved, metric = fresh[0], jnp.where(accept, fresh[1], state.metric)
     here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, at)
     promise = here.gradient @ metric @ here.gradient
     shorter = _shorter(state.length, state.promise, trial.value - at.value)
-    age = jnp.where(due, 0, state.age + accept)
     return Climb(
         at=here,
         curved=curved,
         metric=metric,
         promise=promise,
         length=jnp.where(accept, 1.0, shorter),
-        age=age,
-        forced=~accept & (age > 0) & (shorter < 1e-3),
-        certified=jnp.where(due, promise < tolerance, state.certified),
+        age=jnp.where(due, 0, state.age + accept),
+        forced=~accept & (state.age > 0) & (shorter < 1e-3),
+        certified=state.certified | due & (promise < tolerance),
+        done=done,
         iterations=state.iterations + 1,
         passes=state.passes + passes,
     )
+
+
+def _follow(
+    rows: Rows, factor: AbstractFactor, state: Climb, step: Array
+) -> tuple[Point, laplace.Pieces, Array]:
+    """The evaluation at the step's end, the mode sought from where its tangents lead."""
+    at = state.at
+    moved = tuple(
+        u + jnp.tensordot(step, du, axes=1) for u, du in zip(at.u, state.curved.du, strict=True)
+    )
+    return evaluate(rows, factor, at.psi + step, moved, mode_tolerance(state.promise))
 
 
 def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:

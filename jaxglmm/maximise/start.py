@@ -96,42 +96,50 @@ def _fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> _Fit:
     """
     link = rows.family.link
     others = tuple(jnp.zeros_like(mean) for _ in range(rows.family.num_predictors - 1))
-    offset = (rows.offset, *others)
-
-    def body(fit: _Fit) -> _Fit:
-        s, weights = _derivatives(rows, fit.eta, phi)
-        working = tuple(
-            jnp.where(w > 0, w * (e - o) + d, 0.0)
-            for w, e, o, d in zip(weights, fit.eta, offset, s, strict=True)
-        )
-        information = _information(rows, weights)
-        beta = curvature.solve(information, transpose_fixed(rows, working))
-        eta = fixed_part(rows, beta)
-        value = total(rows, log_kernel(rows, eta, phi))
-        better = value > fit.value
-        # Out of the law's domain at once: begin again from the mean response.
-        again = (fit.count == 0) & ~better
-        back = (link.predictor(constant), *others)
-        return _Fit(
-            beta=jnp.where(better, beta, fit.beta),
-            eta=tuple(jnp.where(again, b, e) for b, e in zip(back, eta, strict=True)),
-            value=jnp.where(better, value, fit.value),
-            gain=jnp.where(again, jnp.inf, value - fit.value),
-            information=information,
-            reference=jnp.where((fit.count == 0) | again, information, fit.reference),
-            count=fit.count + 1,
-        )
-
-    def unfinished(fit: _Fit) -> Array:
-        return (fit.gain > enough) & (fit.count < _MAX_NEWTON)
-
+    back = (link.predictor(constant), *others)
     enough = 1.0 + 1e-3 * rows.y.size
     infinite = jnp.asarray(jnp.inf, rows.dtype)
-    beta = jnp.zeros((rows.num_fixed,), rows.dtype)
     none = jnp.zeros((rows.num_fixed,) * 2, rows.dtype)
-    eta = (link.predictor(mean), *others)
-    first = _Fit(beta, eta, -infinite, infinite, none, none, jnp.asarray(0))
-    return jax.lax.while_loop(unfinished, body, first)
+    first = _Fit(
+        beta=jnp.zeros((rows.num_fixed,), rows.dtype),
+        eta=(link.predictor(mean), *others),
+        value=-infinite,
+        gain=infinite,
+        information=none,
+        reference=none,
+        count=jnp.asarray(0),
+    )
+    return jax.lax.while_loop(
+        lambda fit: (fit.gain > enough) & (fit.count < _MAX_NEWTON),
+        lambda fit: _newton(rows, phi, back, fit),
+        first,
+    )
+
+
+def _newton(rows: Rows, phi: Array, back: Predictors, fit: _Fit) -> _Fit:
+    """A Newton step from `fit.eta`; `back` is where to begin again if the first one fails."""
+    s, weights = _derivatives(rows, fit.eta, phi)
+    offset = (rows.offset, *(jnp.zeros((1, 1), rows.dtype) for _ in s[1:]))
+    working = tuple(
+        jnp.where(w > 0, w * (e - o) + d, 0.0)
+        for w, e, o, d in zip(weights, fit.eta, offset, s, strict=True)
+    )
+    information = _information(rows, weights)
+    beta = curvature.solve(information, transpose_fixed(rows, working))
+    eta = fixed_part(rows, beta)
+    value = total(rows, log_kernel(rows, eta, phi))
+    better = value > fit.value
+    # Out of the law's domain at once: begin again from the mean response.
+    again = (fit.count == 0) & ~better
+    return _Fit(
+        beta=jnp.where(better, beta, fit.beta),
+        eta=tuple(jnp.where(again, b, e) for b, e in zip(back, eta, strict=True)),
+        value=jnp.where(better, value, fit.value),
+        gain=jnp.where(again, jnp.inf, value - fit.value),
+        information=information,
+        reference=jnp.where((fit.count == 0) | again, information, fit.reference),
+        count=fit.count + 1,
+    )
 
 
 def _conditional(

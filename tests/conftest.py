@@ -1,0 +1,14 @@
+"""Settings of the whole test run, made before JAX is imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+# Compiling takes most of the time of these tests; without LLVM's optimisations it takes a third
+# less. The benchmarks and `.ci/run`'s demo run what XLA makes by default.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# Compiled programs are kept in a folder of this run, which the workers of pytest-xdist inherit:
+# never in the user's own.
+os.environ.setdefault("JAXGLMM_CACHE_DIR", tempfile.mkdtemp(prefix="jaxglmm-tests-"))
