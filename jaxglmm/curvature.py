@@ -38,7 +38,7 @@ def ascent_metric(s: Spectrum) -> Array:
     return _assemble(s, 1.0 / jnp.maximum(jnp.abs(s.values), 1e-6))
 
 
-def pseudo_inverse(s: Spectrum, floor: Array) -> Array:
+def pseudo_inverse(s: Spectrum, floor: float) -> Array:
     """M^-1 on the span of the eigenvectors whose eigenvalues exceed `floor`, zero elsewhere."""
     kept = s.values > floor
     return _assemble(s, jnp.where(kept, 1.0 / jnp.where(kept, s.values, 1.0), 0.0))
@@ -47,4 +47,4 @@ def pseudo_inverse(s: Spectrum, floor: Array) -> Array:
 def solve(M: Array, g: Array) -> Array:
     """M^-1 g for a positive semidefinite M, in its well-determined directions."""
     s = spectrum(M)
-    return pseudo_inverse(s, M.shape[0] * jnp.finfo(M.dtype).eps * 10.0) @ g
+    return pseudo_inverse(s, 10.0 * M.shape[0] * float(jnp.finfo(M.dtype).eps)) @ g

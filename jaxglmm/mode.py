@@ -130,7 +130,7 @@ def _select(factor: AbstractFactor, which: Array, yes: Effects, no: Effects) -> 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def find_mode(rows: Rows, factor: AbstractFactor, params: Params, start: Effects) -> Effects:
     """The mode of u, differentiable in `rows` and `params` to any order; `start` is a guess."""
-    tolerance = 1e-1 * jnp.finfo(rows.dtype).eps ** 0.5
+    tolerance = jnp.asarray(0.1 * float(jnp.finfo(rows.dtype).eps) ** 0.5, rows.dtype)
     return search(rows, factor, params, start, tolerance)[0]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 import numpy as np
 from jax import Array
 
@@ -65,8 +64,18 @@ def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
             stop = start + term.covariance.num_theta
             blocks.append(term.covariance.factor(theta[start:stop]))
             start = stop
-        factors.append(blocks[0] if len(blocks) == 1 else jsl.block_diag(*blocks))
+        factors.append(blocks[0] if len(blocks) == 1 else _block_diagonal(blocks))
     return tuple(factors)
+
+
+def _block_diagonal(blocks: list[Array]) -> Array:
+    size = sum(block.shape[0] for block in blocks)
+    matrix, first = jnp.zeros((size, size), blocks[0].dtype), 0
+    for block in blocks:
+        last = first + block.shape[0]
+        matrix = matrix.at[first:last, first:last].set(block)
+        first = last
+    return matrix
 
 
 def random_effects(factors: tuple[Array, ...], u: Effects) -> Effects:

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 from jax import Array
 
 from jaxglmm.factor.base import AbstractFactor
@@ -26,6 +25,12 @@ def _split(vector: Array, groupings: tuple[Structure, ...]) -> Effects:
 
 def _join(a: Effects) -> Array:
     return jnp.concatenate([values.ravel() for values in a])
+
+
+def _solve(L: Array, right: Array) -> Array:
+    """(L L')^-1 right; `right` has one column or more."""
+    x = jax.lax.linalg.triangular_solve(L, right, left_side=True, lower=True)
+    return jax.lax.linalg.triangular_solve(L, x, left_side=True, lower=True, transpose_a=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +93,13 @@ class DenseFactor(AbstractFactor):
         return jnp.where(jnp.all(jnp.isfinite(L)), L, bound)
 
     def solve(self, factor: Array, g: Effects) -> Effects:
-        return _split(jsl.cho_solve((factor, True), _join(g)), self.groupings)
+        return _split(_solve(factor, _join(g)[:, None])[:, 0], self.groupings)
 
     def logdet(self, factor: Array) -> Array:
         return 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)))
 
     def selected_inverse(self, factor: Array) -> Array:
-        return jsl.cho_solve((factor, True), jnp.eye(factor.shape[0], dtype=factor.dtype))
+        return _solve(factor, jnp.eye(factor.shape[0], dtype=factor.dtype))
 
     def contract(self, P: Array, H: Array) -> Array:
         return jnp.sum(P * H)

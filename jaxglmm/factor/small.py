@@ -10,6 +10,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxglmm.arrays import add
+
 UNROLLED = 4
 
 Stack = list[list[Array]]
@@ -121,17 +123,14 @@ def inverse(L: Stack) -> Stack:
             row.append(-total / L[i][i])
         row.append(1.0 / L[i][i])
         V.append(row)
-    return [[sum(V[k][i] * V[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]  # type: ignore[misc]
+    return [[add(V[k][i] * V[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]
 
 
 def congruence(A: Stack, T: Array) -> Stack:
     """T' A T for a shared lower-triangular T of shape (q, q), lower triangle."""
     q = len(A)
     AT = [[_dot(A, T, i, j) for j in range(q)] for i in range(q)]
-    return [
-        [sum(T[k, i] * AT[k][j] for k in range(i, q)) for j in range(i + 1)]  # type: ignore[misc]
-        for i in range(q)
-    ]
+    return [[add(T[k, i] * AT[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]
 
 
 def outward(P: Stack, T: Array) -> Stack:
@@ -141,10 +140,7 @@ def outward(P: Stack, T: Array) -> Stack:
         [sum(T[i, k] * P[max(k, j)][min(k, j)] for k in range(i + 1)) for j in range(q)]
         for i in range(q)
     ]
-    return [
-        [sum(TP[i][k] * T[j, k] for k in range(j + 1)) for j in range(i + 1)]  # type: ignore[misc]
-        for i in range(q)
-    ]
+    return [[add(TP[i][k] * T[j, k] for k in range(j + 1)) for j in range(i + 1)] for i in range(q)]
 
 
 def stored(M: Stack) -> Stack:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxglmm.arrays import add
 from jaxglmm.factor import choose
 from jaxglmm.likelihood import score_and_weights
 from jaxglmm.params import Params
@@ -77,7 +78,7 @@ def conditional(rows: Rows, params: Params, u: Effects) -> Array:
 
 
 def _weigh(W: tuple[Predictors, ...], x: Predictors) -> Predictors:
-    return tuple(sum(w * v for w, v in zip(row, x, strict=True)) for row in W)  # type: ignore[misc]
+    return tuple(add(w * v for w, v in zip(row, x, strict=True)) for row in W)
 
 
 def _transpose_fixed(rows: Rows, r: Predictors) -> Array:

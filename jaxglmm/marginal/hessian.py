@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import add
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.likelihood import partial
 from jaxglmm.marginal.laplace import Levels, Pieces, pieces, slope_in_theta
@@ -89,7 +90,7 @@ def _point(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> _P
     lam, push_lambda = jax.linearize(lambda theta: relative_factors(rows, theta), params.theta)
 
     def weighted(i: int, j: int) -> Array:
-        return 0.5 * sum(at.h[a][b] * partial(at.law, a, b, i, j) for a in axes for b in axes)
+        return 0.5 * add(at.h[a][b] * partial(at.law, a, b, i, j) for a in axes for b in axes)
 
     def second(i: int, j: int) -> Array:
         value = partial(at.law, i, j) + weighted(i, j)
@@ -174,14 +175,14 @@ def _slopes(
 ) -> tuple[Array, ...]:
     """Tangents of the slopes of F in eta and phi."""
     at, variables = point.at, range(len(x))
-    moved = tuple(sum(partial(at.law, a, i) * v for a, v in enumerate(d_s)) for i in variables)
+    moved = tuple(add(partial(at.law, a, i) * v for a, v in enumerate(d_s)) for i in variables)
     return _sum(_sum(_apply(point.second, x), moved), _leveraged(at, d_h, variables))
 
 
 def _contract(at: Pieces, index: tuple[int, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
     """sum_i of d^k log p_(b, index, i) x_i, for every predictor b."""
     return tuple(
-        sum(partial(at.law, b, *index, i) * v for i, v in enumerate(x)) for b in range(len(at.s))
+        add(partial(at.law, b, *index, i) * v for i, v in enumerate(x)) for b in range(len(at.s))
     )
 
 
@@ -189,13 +190,13 @@ def _leveraged(at: Pieces, d_h: tuple[Predictors, ...], variables: range) -> tup
     """sum_ab h'_ab d^3 log p_abi / 2."""
     axes = range(len(at.s))
     return tuple(
-        0.5 * sum(d_h[a][b] * partial(at.law, a, b, i) for a in axes for b in axes)
+        0.5 * add(d_h[a][b] * partial(at.law, a, b, i) for a in axes for b in axes)
         for i in variables
     )
 
 
 def _apply(matrix: tuple[tuple[Array, ...], ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(sum(m * v for m, v in zip(row, x, strict=True)) for row in matrix)
+    return tuple(add(m * v for m, v in zip(row, x, strict=True)) for row in matrix)
 
 
 def _sum(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:

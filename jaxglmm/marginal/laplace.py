@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import add
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.likelihood import (
     Partials,
@@ -116,7 +117,7 @@ def pieces(
     P = factor.selected_inverse(factored)
     h = factor.leverages(rows, factor.spread(P, lam))
     third = tuple(
-        0.5 * sum(h[b][c] * partial(law, a, b, c) for b in axes for c in axes) for a in axes
+        0.5 * add(h[b][c] * partial(law, a, b, c) for b in axes for c in axes) for a in axes
     )
     r = transpose_random(rows, tuple(law[(a,)] for a in axes))
     z_third = transpose_random(rows, third)

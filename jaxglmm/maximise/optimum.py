@@ -156,7 +156,7 @@ def _solve_jvp(
 
     _, (d_value, d_gradient) = jax.jvp(at_fixed_psi, (rows,), (d_rows,))
     s = curvature.spectrum(-est.hessian)
-    d_psi = curvature.pseudo_inverse(s, jnp.asarray(_FLAT, rows.dtype)) @ d_gradient
+    d_psi = curvature.pseudo_inverse(s, _FLAT) @ d_gradient
     d_psi = jnp.where(free_params(rows, psi), d_psi, 0.0)
     _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, est.u), (rows, psi), (d_rows, d_psi))
     tangent = jax.tree.map(_zero_tangent, est)

@@ -137,9 +137,7 @@ def test_gaussian_without_random_effects_is_least_squares() -> None:
     np.testing.assert_allclose(
         fit.log_likelihood, -0.5 * n * (np.log(2 * np.pi * sigma2) + 1), rtol=1e-12
     )
-    np.testing.assert_allclose(
-        fit.vcov(), sigma2 * np.linalg.inv(model.X.T @ model.X), rtol=1e-6
-    )
+    np.testing.assert_allclose(fit.vcov(), sigma2 * np.linalg.inv(model.X.T @ model.X), rtol=1e-6)
     np.testing.assert_allclose(
         fit.covariance_parameters()["std_error"], np.sqrt(sigma2 / (2 * n)), rtol=1e-6
     )

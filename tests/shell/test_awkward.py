@@ -384,8 +384,12 @@ def test_a_start_leads_to_the_same_maximum(plain: jg.GLMM) -> None:
 
 def test_the_iteration_limit_is_a_status() -> None:
     data = table(g=np.arange(24) % 6)
-    fit = checked(MIXED, data, "poisson", control=jg.Control(max_iterations=1), start={
-        "beta": [5, -3], "theta": [4], "phi": []
-    })
+    fit = checked(
+        MIXED,
+        data,
+        "poisson",
+        control=jg.Control(max_iterations=1),
+        start={"beta": [5, -3], "theta": [4], "phi": []},
+    )
     assert fit.status == "max_iterations" and not fit.converged
     assert "max_iterations" in fit.status_message

@@ -38,9 +38,7 @@ def test_weights_offset_link_and_contrasts(tmp_path: Path, capsys) -> None:
     command = ["fit", str(tmp_path / "data.parquet"), "y ~ period", "--family", "gamma"]
     command += ["--link", "0.5", "--weights", "w", "--offset", "o", "--contrasts", "sum"]
     assert cli.main([*command, "--save", str(saved)]) == 0
-    fit = jg.glmm(
-        "y ~ period", frame, "gamma", link=0.5, weights="w", offset="o", contrasts="sum"
-    )
+    fit = jg.glmm("y ~ period", frame, "gamma", link=0.5, weights="w", offset="o", contrasts="sum")
     loaded = jg.load(saved)
     assert loaded.log_likelihood == fit.log_likelihood
     assert loaded.link.name == "sqrt" and "period[S.1]" in loaded.labels.fixed

@@ -255,7 +255,9 @@ def test_an_entry_of_the_derivative(jacobians: Any, problem: Any, maximise: Any)
 def test_forward_and_reverse_derivatives_agree(jacobians: Any, problem: Any) -> None:
     direction = np.random.default_rng(2).normal(size=N)
     _, pushed = jax.jit(
-        lambda y, d: jax.jvp(lambda y: engine.maximise(problem.replace(y=y)).params.beta, (y,), (d,))
+        lambda y, d: jax.jvp(
+            lambda y: engine.maximise(problem.replace(y=y)).params.beta, (y,), (d,)
+        )
     )(Y, direction)
     np.testing.assert_allclose(pushed, jacobians["y"] @ direction, rtol=1e-8)
 

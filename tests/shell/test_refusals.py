@@ -10,8 +10,8 @@ import pytest
 
 import jaxglmm as jg
 
-
 pytestmark = pytest.mark.usefixtures("nothing_compiles")
+
 
 def table() -> pd.DataFrame:
     rng = np.random.default_rng(1)
