@@ -21,7 +21,7 @@ _HOMES = {
     "maximise": "jaxglmm.engine",
     "Control": "jaxglmm.control",
     "Params": "jaxglmm.params",
-    "Estimate": "jaxglmm.maximise.estimate",
+    "Estimate": "jaxglmm.ascent.estimate",
     "InputError": "jaxglmm.errors",
 }
 _MODULES = ("datasets", "families", "links", "covariance")
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jaxglmm import datasets as datasets
     from jaxglmm import families as families
     from jaxglmm import links as links
+    from jaxglmm.ascent.estimate import Estimate as Estimate
     from jaxglmm.control import Control as Control
     from jaxglmm.engine import initial_params as initial_params
     from jaxglmm.engine import log_likelihood as log_likelihood
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from jaxglmm.frontend.glmm import glmm as glmm
     from jaxglmm.frontend.result import GLMM as GLMM
     from jaxglmm.frontend.storage import load as load
-    from jaxglmm.maximise.estimate import Estimate as Estimate
     from jaxglmm.params import Params as Params
 
 

@@ -31,7 +31,8 @@ class Control:
             raise InputError(
                 f"Control(weights=...): '{self.weights}' is not known; use 'prior' or 'likelihood'."
             )
-        if self.max_iterations < 1:
-            raise InputError("Control(max_iterations=...): at least 1 is needed.")
-        if self.tolerance is not None and not self.tolerance > 0:
+        if not isinstance(self.max_iterations, int) or self.max_iterations < 1:
+            raise InputError("Control(max_iterations=...): a whole number of at least 1 is needed.")
+        numeric = isinstance(self.tolerance, (int, float))
+        if self.tolerance is not None and not (numeric and self.tolerance > 0):
             raise InputError("Control(tolerance=...): a positive number is needed.")

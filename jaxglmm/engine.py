@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from jax import Array
 
+from jaxglmm.ascent import Estimate, maximise_rows, start
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.factor import choose
 from jaxglmm.likelihood import log_base
 from jaxglmm.marginal import laplace
-from jaxglmm.maximise import Estimate, maximise_rows, start
 from jaxglmm.params import Params
 from jaxglmm.rows import arrange
 

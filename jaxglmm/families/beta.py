@@ -52,7 +52,7 @@ class Beta(AbstractFamily):
         del weight
         spread = jnp.sum(multiplier * (y - mu) ** 2)
         precision = jnp.sum(multiplier * mu * (1.0 - mu)) / spread - 1.0
-        return jnp.log(jnp.maximum(precision, 0.5))[None]
+        return jnp.log(jnp.clip(precision, 0.5, 1e6))[None]
 
     def limit(self, phi: Array, start: Array) -> Array:
         return collapsed(-0.5 * phi, -0.5 * start)

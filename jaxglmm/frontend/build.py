@@ -68,6 +68,13 @@ def build(
     Raises:
         InputError: input that cannot be fitted.
     """
+    if not isinstance(control, Control):
+        raise InputError(f"control: expected a jaxglmm.Control, got {type(control).__name__}.")
+    if covariance is not None and not isinstance(covariance, Mapping):
+        raise InputError(
+            "covariance: expected a dict of grouping factor and structure, as {'g': 'diag'}, got "
+            f"{type(covariance).__name__}."
+        )
     law = families.get(family, link)
     frame = Frame(data)
     used = model_data(
@@ -98,14 +105,15 @@ def _problem(law: families.AbstractFamily, data: ModelData, control: Control) ->
         )
         for g in data.groupings
     )
+    own = [None if v is None else np.array(v) for v in (data.weights, data.trials, data.offset)]
     return make_problem(
-        data.y,
+        np.array(data.y),
         data.X,
         law,
         groupings,
-        weights=data.weights,
-        trials=data.trials,
-        offset=data.offset,
+        weights=own[0],
+        trials=own[1],
+        offset=own[2],
         weights_multiply=control.weights == "likelihood",
     )
 
@@ -119,7 +127,8 @@ def _labels(data: ModelData, frame: Frame, named: list[str]) -> Labels:
         response=data.response_name,
         dropped=data.dropped_columns,
         data=data,
-        table={name: frame.column(name) for name in dict.fromkeys([*data.used_columns, *named])},
+        # Copies: what the caller does to the table later must not reach the fit.
+        table={n: frame.column(n).copy() for n in dict.fromkeys([*data.used_columns, *named])},
     )
 
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxglmm.ascent import Estimate, maximise_rows
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.frontend import programs
 from jaxglmm.inference import effects, vcov
 from jaxglmm.inference.natural import Natural, natural
 from jaxglmm.layout import bucket, make_layout
-from jaxglmm.maximise import Estimate, maximise_rows
 from jaxglmm.params import Params
 from jaxglmm.rows import Rows, arrange
 

@@ -80,13 +80,13 @@ def glmm(
     _check_supported(method, zero_inflation, dispersion, thresholds, quadrature_points)
     arguments = {
         "link": link,
-        "weights": weights,
-        "trials": trials,
-        "offset": offset,
+        "weights": _own(weights),
+        "trials": _own(trials),
+        "offset": _own(offset),
         "contrasts": contrasts,
         "covariance": covariance,
         "missing": missing,
-        "subset": subset,
+        "subset": _own(subset),
         "control": control,
     }
     problem, labels = build(formula, data, family, **arguments)
@@ -95,6 +95,11 @@ def glmm(
     return GLMM(
         formula=formula, problem=problem, labels=labels, solution=solution, arguments=arguments
     )
+
+
+def _own(argument: Any) -> Any:
+    """A copy of an array: what the caller does to it later must not reach the fit."""
+    return argument if argument is None or isinstance(argument, str) else np.array(argument)
 
 
 def _check_supported(
@@ -122,6 +127,10 @@ def _check_supported(
 
 
 def _start(start: Params | Mapping[str, Any], problem: Problem) -> Params:
+    if not isinstance(start, (Mapping, Params)):
+        raise InputError(
+            f"start: expected Params or a dict of beta, theta and phi, got {type(start).__name__}."
+        )
     parts = start if isinstance(start, Mapping) else vars(start)
     names = [field for field in inspect.signature(Params).parameters]
     unknown = set(parts) - set(names)
@@ -134,7 +143,10 @@ def _start(start: Params | Mapping[str, Any], problem: Problem) -> Params:
     }
     arrays = {}
     for name, size in sizes.items():
-        values = np.asarray(parts[name], float)
+        try:
+            values = np.asarray(parts[name], float)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"start: {name} must hold numbers ({error}).") from error
         if values.shape != (size,) or not np.all(np.isfinite(values)):
             raise InputError(
                 f"start: {name} must hold {size} finite numbers, got {values.tolist()}."

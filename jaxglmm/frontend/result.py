@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import numbers
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from jaxglmm import status as codes
+from jaxglmm.ascent import Estimate
 from jaxglmm.design import Problem
 from jaxglmm.errors import InputError
 from jaxglmm.families import AbstractFamily
@@ -21,7 +23,6 @@ from jaxglmm.frontend.prediction import means, predict
 from jaxglmm.inference import vcov
 from jaxglmm.inference.natural import Natural
 from jaxglmm.links import AbstractLink
-from jaxglmm.maximise import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +36,14 @@ Kind = Literal["conditional", "population"]
 class Optimizer:
     """How the optimiser ended.
 
+    `evaluations` of the log-likelihood took `mode_passes` derivative passes of the mode finder;
     `scaled_gradient` is the square root of the log-likelihood that one more Newton step promises,
     `smallest_eigenvalue` that of the negative Hessian scaled to a unit diagonal.
     """
 
     iterations: int
     evaluations: int
+    mode_passes: int
     scaled_gradient: float
     smallest_eigenvalue: float
     compile_seconds: float
@@ -200,7 +203,8 @@ class GLMM:
         e = self.estimate
         return Optimizer(
             iterations=int(e.iterations),
-            evaluations=int(e.passes),
+            evaluations=int(e.iterations) + 1,
+            mode_passes=int(e.passes),
             scaled_gradient=float(np.sqrt(np.abs(e.decrement))),
             smallest_eigenvalue=float(e.smallest_eigenvalue),
             compile_seconds=self.solution.compile_seconds,
@@ -236,7 +240,7 @@ class GLMM:
             vcov: "joint" (Hessian in all parameters) or "conditional" (theta and phi known).
         """
         freedom = {"none": np.inf, "residual": float(self.df_residual)}
-        if df not in freedom:
+        if not isinstance(df, str) or df not in freedom:
             raise InputError(f"df: '{df}' is not supported yet; use 'none' or 'residual'.")
         return tables.fixed_effects(self, _level(level), freedom[df], self._covariance(vcov))
 
@@ -328,6 +332,6 @@ class GLMM:
 
 
 def _level(level: float) -> float:
-    if not 0 < level < 1:
+    if not isinstance(level, numbers.Real) or not 0 < level < 1:
         raise InputError(f"level: {level} is not between 0 and 1; 0.95 gives 95 % limits.")
     return float(level)

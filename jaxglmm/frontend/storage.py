@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxglmm import families, links
+from jaxglmm.ascent import Estimate
 from jaxglmm.control import Control
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.build import build
 from jaxglmm.frontend.fitting import Fitted
 from jaxglmm.frontend.result import GLMM
 from jaxglmm.inference.natural import Natural
-from jaxglmm.maximise import Estimate
 from jaxglmm.params import Params
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FORMAT = 1
+# What NumPy, zipfile and zlib raise on files that are not whole archives.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 _ARRAYS = ("weights", "trials", "offset", "subset")
 _SCALARS = (
     "log_likelihood",
@@ -70,8 +74,10 @@ def load(path: str | Path) -> GLMM:
         header = json.loads(str(arrays["header"]))
     except FileNotFoundError as error:
         raise InputError(f"load: there is no file {str(path)!r}.") from error
-    except (OSError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         raise InputError(f"load: {str(path)!r} is not a saved fit ({error}).") from error
+    if not isinstance(header, dict):
+        raise InputError(f"load: {str(path)!r} is not a saved fit (its header is no table).")
     if header.get("format") != _FORMAT:
         raise InputError(
             f"load: {str(path)!r} has format {header.get('format')}; this version reads {_FORMAT}."

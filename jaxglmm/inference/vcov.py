@@ -54,6 +54,8 @@ def conditional(rows: Rows, params: Params, u: Effects) -> Array:
     lme4's `vcov(use.hessian = FALSE)` (Bates et al. 2015, eq. 54) with the observed weights;
     shape (fixed, fixed), zero for padding columns.
     """
+    if rows.num_fixed == 0:
+        return jnp.zeros((0, 0), rows.dtype)
     factor = choose(rows)
     lam = relative_factors(rows, params.theta)
     eta = linear_predictor(rows, params.beta, random_effects(lam, u))

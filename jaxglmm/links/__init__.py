@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 
 from jaxglmm.errors import InputError
 from jaxglmm.links.base import AbstractLink, Link
@@ -44,7 +45,7 @@ def get(link: str | float | AbstractLink) -> AbstractLink:
             f"link: '{link}' is not a known link.{hint} Known links: {', '.join(REGISTRY)}, "
             "a number p for mu^p, or jaxglmm.links.Link(inverse, range=...) for your own."
         )
-    if isinstance(link, (int, float)) and not isinstance(link, bool) and math.isfinite(link):
+    if isinstance(link, numbers.Real) and not isinstance(link, bool) and math.isfinite(link):
         power = float(link)
         return _POWERS[power]() if power in _POWERS else Power(power)
     raise InputError(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxglmm.maximise import maximise_rows
+from jaxglmm.ascent import maximise_rows
 from jaxglmm.params import flatten
 from jaxglmm.rows import arrange
 

@@ -16,12 +16,12 @@ import pytest
 from scipy import stats
 
 from jaxglmm import families, links
+from jaxglmm.ascent import Estimate, maximise_rows
 from jaxglmm.control import Control
 from jaxglmm.covariance import REGISTRY as STRUCTURES
 from jaxglmm.design import Grouping, Problem, Term, make_problem
 from jaxglmm.errors import InputError
 from jaxglmm.families import AbstractFamily
-from jaxglmm.maximise import Estimate, maximise_rows
 from jaxglmm.params import Params, flatten
 from jaxglmm.rows import arrange
 

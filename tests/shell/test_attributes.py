@@ -192,3 +192,10 @@ def test_gamma_without_random_effects_is_irls() -> None:
 
     np.testing.assert_allclose(fit.log_likelihood, value(phi), rtol=1e-10)
     assert value(phi) > max(value(phi * 1.001), value(phi * 0.999))
+
+
+def test_a_power_may_be_any_number() -> None:
+    one, two = np.int64(1), np.float64(1.0)
+    for power in (1, one, two):
+        problem, _ = jg.build("Reaction ~ Days", models.data("lm"), link=power)
+        assert problem.family.link.name == "identity"

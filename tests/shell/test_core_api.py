@@ -183,7 +183,7 @@ def test_u_is_the_mode(estimate: Any, model: Model) -> None:
 def test_hessian_of_the_estimate(estimate: Any, model: Model) -> None:
     H = hessian(model.log_likelihood, natural(estimate.params), np.full(3, 1e-2))
     unit = np.sqrt(np.outer(np.diag(H), np.diag(H)))
-    np.testing.assert_allclose(estimate.hessian / unit, H / unit, atol=1e-4)
+    np.testing.assert_allclose(estimate.hessian / unit, H / unit, atol=1e-6)
 
 
 def test_the_front_end_fits_the_same(estimate: Any) -> None:

@@ -149,6 +149,7 @@ ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("y ~ (1 | g)", {"covariance": {"g": "cs"}}, ("'cs'", "not yet supported")),
     ("y ~ (1 | g)", {"covariance": {"q": "us"}}, ("covariance", "'q'", "g")),
     ("y ~ (1 | g)", {"covariance": {"g": "round"}}, ("covariance", "'round'")),
+    ("y ~ (1 | g)", {"covariance": "us"}, ("covariance", "'us'")),
     # Links that cannot reach the means.
     ("y ~ x", {"family": "gamma", "link": "logit"}, ("link", "'logit'", "'log'")),
     ("k ~ x", {"family": "poisson", "link": "cloglog"}, ("link", "'cloglog'", "'log'")),
@@ -212,7 +213,14 @@ def test_an_input_error_is_a_value_error() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_iterations", 0), ("tolerance", 0.0), ("tolerance", -1.0), ("weights", "frequency")],
+    [
+        ("max_iterations", 0),
+        ("max_iterations", 1.5),
+        ("tolerance", "small"),
+        ("tolerance", 0.0),
+        ("tolerance", -1.0),
+        ("weights", "frequency"),
+    ],
 )
 def test_control(name: str, value: Any) -> None:
     with pytest.raises(jg.InputError, match=rf"Control\({name}"):

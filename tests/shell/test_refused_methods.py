@@ -27,6 +27,7 @@ METHODS = [
     ("fixed_effects", {"level": 0.0}, ("level",)),
     ("fixed_effects", {"level": 1.0}, ("level",)),
     ("fixed_effects", {"level": float("nan")}, ("level",)),
+    ("fixed_effects", {"level": "0.9"}, ("level", "0.9")),
     ("covariance_parameters", {"level": -0.5}, ("level", "0.95")),
     ("random_effects", {"level": 2}, ("level", "0.95")),
     ("summary", {"level": 95}, ("level", "0.95")),

@@ -117,6 +117,22 @@ def test_a_loaded_fit_can_be_saved(tmp_path: Path) -> None:
     same(fit, jg.load(tmp_path / "two"))
 
 
+def test_the_caller_s_arrays_may_change_after_the_fit(tmp_path: Path) -> None:
+    """A fit owns what it saves and what it predicts from."""
+    rng = np.random.default_rng(0)
+    mine = {"x": rng.normal(size=12), "y": rng.normal(size=12)}
+    weights = np.ones(12)
+    fit = jg.glmm("y ~ x", mine, weights=weights)
+    fitted = fit.fitted().copy()
+    mine["x"][:6], mine["y"][:], weights[:] = 99.0, 5.0, 7.0
+    np.testing.assert_array_equal(fit.fitted(), fitted)
+    fit.save(tmp_path / "fit")
+    loaded = jg.load(tmp_path / "fit")
+    np.testing.assert_array_equal(loaded.fitted(), fitted)
+    np.testing.assert_array_equal(loaded.problem.weights, 1.0)
+    np.testing.assert_array_equal(loaded.problem.y, fit.problem.y)
+
+
 def test_reading_compiles_nothing(tmp_path: Path, compiled: list[str]) -> None:
     models.fit("cbpp").save(tmp_path / "fit")
     compiled.clear()

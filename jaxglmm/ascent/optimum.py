@@ -12,15 +12,15 @@ import numpy as np
 from jax import Array
 
 from jaxglmm import curvature, status
+from jaxglmm.ascent.climb import Climb, climb
+from jaxglmm.ascent.estimate import Estimate
+from jaxglmm.ascent.start import Start, start
 from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
 from jaxglmm.factor import AbstractFactor, choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
 from jaxglmm.likelihood import log_base, score_and_weights
 from jaxglmm.marginal import laplace
-from jaxglmm.maximise.climb import Climb, climb
-from jaxglmm.maximise.estimate import Estimate
-from jaxglmm.maximise.start import Start, start
 from jaxglmm.mode import zeros
 from jaxglmm.params import Params, flatten, free_params, unflatten
 from jaxglmm.predictor import (
@@ -72,7 +72,7 @@ def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> E
         iterations=end.iterations,
         passes=end.passes,
         decrement=end.at.gradient @ curvature.ascent_metric(s) @ end.at.gradient,
-        smallest_eigenvalue=s.values[0],
+        smallest_eigenvalue=_smallest(s, rows),
     )
 
 
@@ -122,11 +122,16 @@ def _status(
     left = _least_information(-hessian[:p, :p], begin.information)
     finite = jnp.isfinite(end.at.value) & jnp.all(jnp.isfinite(end.at.gradient))
     code = jnp.asarray(status.CONVERGED)
-    code = jnp.where(s.values[0] < _FLAT, status.RANK_DEFICIENT, code)
+    code = jnp.where(_smallest(s, rows) < _FLAT, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
     code = jnp.where(~end.certified, status.MAX_ITERATIONS, code)
     code = jnp.where(left < _SEPARATED, status.SEPARATED, code)
     return jnp.where(~finite | (limit == UNBOUNDED), status.NONFINITE, code)
+
+
+def _smallest(s: Spectrum, rows: Rows) -> Array:
+    """The smallest eigenvalue; infinite where there is nothing to estimate."""
+    return jnp.min(s.values, initial=jnp.asarray(jnp.inf, rows.dtype))
 
 
 def _least_information(final: Array, reference: Array) -> Array:

@@ -1,0 +1,85 @@
+"""Responses without a finite maximum, or without variation: the status says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import jaxglmm as jg
+
+from .awkward import FIXED, MIXED, X, checked, table
+
+
+@pytest.mark.parametrize("formula", [FIXED, MIXED])
+def test_complete_separation(formula: str) -> None:
+    fit = checked(formula, table(y=(X > 0.0).astype(float)), "binomial")
+    assert fit.status == "separated" and not fit.converged
+    assert -1e-4 < fit.log_likelihood <= 0.0
+
+
+@pytest.mark.parametrize("formula", ["y ~ f", "y ~ f + (1 | g)"])
+def test_a_level_without_successes(formula: str) -> None:
+    y, f = (np.arange(24) % 3 == 0).astype(float), np.tile(["a", "b"], 12)
+    y[f == "b"] = 0.0
+    fit = checked(formula, table(y=y, f=f), "binomial")
+    assert fit.status == "separated" and not fit.converged
+
+
+@pytest.mark.parametrize("formula", [FIXED, MIXED])
+@pytest.mark.parametrize("family", ["poisson", "nbinom2"])
+def test_all_zero_counts(family: str, formula: str) -> None:
+    fit = checked(formula, table(y=np.zeros(24)), family)
+    assert fit.status == "separated" and not fit.converged
+    assert -1e-4 < fit.log_likelihood <= 0.0
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_failures_or_all_successes(share: float) -> None:
+    fit = checked(MIXED, table(y=np.full(24, share)), "binomial")
+    assert fit.status == "separated" and not fit.converged
+
+
+# A density without bound, or a variance of zero.
+CONSTANT = {
+    "gaussian": (3.0, {"nonfinite"}),
+    "gamma": (3.0, {"nonfinite"}),
+    "inverse_gaussian": (3.0, {"nonfinite"}),
+    "beta": (0.3, {"nonfinite"}),
+    "poisson": (3.0, {"converged_boundary"}),
+    "nbinom2": (3.0, {"converged_boundary"}),
+}
+
+
+def test_every_family_is_tried_with_a_constant_response() -> None:
+    assert set(CONSTANT) | {"binomial"} == set(jg.families.REGISTRY)
+
+
+@pytest.mark.parametrize("formula", [FIXED, MIXED])
+@pytest.mark.parametrize("family", CONSTANT)
+def test_constant_response(family: str, formula: str) -> None:
+    value, expected = CONSTANT[family]
+    fit = checked(formula, table(y=np.full(24, value)), family)
+    if family == "poisson" and formula == FIXED:
+        expected = {"converged"}
+    assert fit.status in expected
+    if fit.converged:
+        np.testing.assert_allclose(fit.fitted(), value, rtol=1e-5)
+
+
+def test_constant_share_of_trials() -> None:
+    fit = checked("y / n ~ x + (1 | g)", table(y=np.full(24, 2), n=np.full(24, 4)), "binomial")
+    assert fit.status == "converged_boundary" and fit.is_singular
+    np.testing.assert_allclose(fit.fitted(), 0.5, rtol=1e-5)
+
+
+def test_a_perfect_fit() -> None:
+    fit = checked(FIXED, table(y=1.0 + 2.0 * X))
+    assert fit.status == "nonfinite" and not fit.converged
+
+
+def test_as_many_columns_as_rows() -> None:
+    data = {"y": [1.0, 3.0, 2.0], "f": ["a", "b", "c"]}
+    assert checked("y ~ f", data).status == "nonfinite"
+    counts = checked("y ~ f", data, "poisson")
+    assert counts.converged
+    np.testing.assert_allclose(counts.fitted(), data["y"], rtol=1e-6)
