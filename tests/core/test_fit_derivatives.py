@@ -38,7 +38,8 @@ def setup(family, q):
     data = tuple(map(jnp.asarray, (problem.y, problem.X, problem.weights, problem.offset)))
     rng = np.random.default_rng(4)
     # Relative in the responses, so that they stay where the law lives.
-    units = (0.2 * data[0], 0.2, 0.2, 0.2)
+    y = data[0]
+    units = (0.2 * y * (1 - y) if problem.family.support == "unit_open" else 0.2 * y, 0.2, 0.2, 0.2)
     direction = tuple(
         u * jnp.asarray(rng.uniform(-1, 1, x.shape)) for u, x in zip(units, data, strict=True)
     )

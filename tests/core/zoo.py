@@ -63,10 +63,6 @@ MEANS = {
 }
 
 
-# Laws whose third derivatives take the compiler long: other links than their own run with -m slow.
-HEAVY = {"beta"}
-
-
 def slow(value: Any) -> Any:
     """A parameter that runs with -m slow only."""
     return pytest.param(value, marks=pytest.mark.slow)
@@ -81,9 +77,7 @@ def law_pairs() -> list[Any]:
                 families.get(family, link)
             except InputError:
                 continue
-            own = link == families.get(family).link.name
-            slow = [pytest.mark.slow] if family in HEAVY and not own else []
-            pairs.append(pytest.param(family, link, marks=slow, id=f"{family}-{link}"))
+            pairs.append((family, link))
     return pairs
 
 
