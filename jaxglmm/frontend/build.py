@@ -72,8 +72,8 @@ def build(
         raise InputError(f"control: expected a jaxglmm.Control, got {type(control).__name__}.")
     if covariance is not None and not isinstance(covariance, Mapping):
         raise InputError(
-            "covariance: expected a dict of grouping factor and structure, as {'g': 'diag'}, got "
-            f"{type(covariance).__name__}."
+            f"covariance: {covariance!r} is no dict of grouping factors and structures; "
+            "write {'g': 'diag'} or diag(...) in the formula."
         )
     law = families.get(family, link)
     frame = Frame(data)

@@ -69,7 +69,8 @@ def load(path: str | Path) -> GLMM:
         InputError: no such file, or not one of these.
     """
     try:
-        with np.load(Path(path), allow_pickle=False) as archive:
+        # Opened here: NumPy leaves a file open whose archive is damaged.
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays["header"]))
     except FileNotFoundError as error:
