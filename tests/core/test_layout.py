@@ -76,6 +76,8 @@ def test_buckets_are_a_coarse_grid_above():
     grid = np.array([bucket(int(size)) for size in sizes])
     assert np.all(grid >= sizes) and np.all(np.diff(grid) >= 0)
     assert all(bucket(int(size)) == size for size in np.unique(grid))
-    assert np.max(grid[sizes <= 4096] / sizes[sizes <= 4096]) <= 1.25
+    assert np.max(grid[sizes <= 64] / sizes[sizes <= 64]) <= 1.5
+    middle = (sizes > 64) & (sizes <= 4096)
+    assert np.max(grid[middle] / sizes[middle]) <= 1.25
     assert np.max(grid[sizes > 4096] / sizes[sizes > 4096]) <= 1.07
     assert np.unique(grid).size <= 80  # 20,000 sizes share 80 programs
