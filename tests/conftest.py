@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 
 # Compiling takes most of the time of these tests; without LLVM's optimisations it takes a third
 # less. The benchmarks and `.ci/run`'s demo run what XLA makes by default.
@@ -12,3 +13,14 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Compiled programs are kept in a folder of this run, which the workers of pytest-xdist inherit:
 # never in the user's own.
 os.environ.setdefault("JAXGLMM_CACHE_DIR", tempfile.mkdtemp(prefix="jaxglmm-tests-"))
+
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def release_programs() -> Iterator[None]:
+    """Drop a module's compiled programs: a process can map only so many (65,530 areas on Linux)."""
+    yield
+    jax.clear_caches()
