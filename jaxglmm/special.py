@@ -89,14 +89,12 @@ def _product(x: Array, y: Array) -> Array:
 @jax.custom_jvp
 def log_gamma(x: Array) -> Array:
     """log Gamma(x) for x > 0; its derivative is `polygamma(0, x)`."""
-    # Beyond 1e18 the shift is below rounding and its product would overflow.
-    small = jnp.minimum(x, 1e18)
-    product = small
+    # S(z) less the logarithm of the shift's product, 8 log z + log(product / z^8).
+    z = x + _SHIFT
+    ratio = x / z
     for k in range(1, _SHIFT):
-        product = product * (small + k)
-    z = jnp.where(x < 1e18, small + _SHIFT, x)
-    stirling = (z - 0.5) * jnp.log(z) - z + _HALF_LOG_2PI + _series(z)
-    return stirling - jnp.where(x < 1e18, jnp.log(product), 0.0)
+        ratio = ratio * ((x + k) / z)
+    return (x - 0.5) * jnp.log(z) - z + _HALF_LOG_2PI + _series(z) - jnp.log(ratio)
 
 
 @log_gamma.defjvp

@@ -59,7 +59,7 @@ def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> E
     curved = end.curved.hessian * signs[:, None] * signs[None, :]
     s = curvature.spectrum(-curved)
     singular = _is_singular(rows, params, u)
-    limit = rows.family.limit(params.phi, begin.params.phi)
+    limit = rows.family.limit(params.phi, jnp.maximum(begin.phi, begin.params.phi))
     code = _status(rows, begin, end, s, curved, singular, limit)
     return Estimate(
         params=params,

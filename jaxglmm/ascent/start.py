@@ -30,6 +30,7 @@ class Start(NamedTuple):
 
     params: Params
     information: Array  # X' W X at the responses' own means, (fixed, fixed)
+    phi: Array  # of the model with a constant mean
 
 
 def start(rows: Rows) -> Start:
@@ -49,11 +50,11 @@ def start(rows: Rows) -> Start:
     fit = _fit_fixed(rows, phi, mean, constant)
     fitted = family.link.mean(fixed_part(rows, fit.beta)[0])
     moments = family.initial_phi(rows.y, fitted, rows.weight, rows.multiplier)
-    phi = jnp.where(jnp.isfinite(moments), moments, phi)
+    plain, phi = phi, jnp.where(jnp.isfinite(moments), moments, phi)
     s, weights = _derivatives(rows, fixed_part(rows, fit.beta), phi)
     sds = _moment_sds(rows, s, weights)
     beta, sds = _conditional(rows, fit, sds, weights)
-    return Start(Params(beta=beta, theta=_theta(rows, sds), phi=phi), fit.reference)
+    return Start(Params(beta=beta, theta=_theta(rows, sds), phi=phi), fit.reference, plain)
 
 
 def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, Predictors]:

@@ -85,9 +85,9 @@ class AbstractFamily(abc.ABC):
 
 
 def collapsed(phi: Array, start: Array) -> Array:
-    """UNBOUNDED when a log-dispersion fell by more than 15 below its moment estimate.
+    """UNBOUNDED when a log-dispersion fell by more than 15 below that about a constant mean.
 
-    The residual scale is then 3e-7 of what the fixed effects leave: the model fits the data
-    exactly and its density has no maximum.
+    The residual scale is then 3e-7 of the responses' own: the model fits the data exactly and
+    its density has no maximum.
     """
     return jnp.where(phi[0] < start[0] - 15.0, UNBOUNDED, INTERIOR)
