@@ -2,9 +2,9 @@
 
 A trial point costs one evaluation. The metric of a step is the absolute inverse of the exact
 Hessian, computed anew after every step where parameters are few (Newton's method); where they are
-many, BFGS carries it for some steps. An optimum is certified by exact curvature: the Hessian is
-also due wherever the promise of a step falls below the tolerance. Once a Newton step of its own
-promises less than that, the steps left take the point to rounding level, the Hessian with it.
+many, or the end is one step away, BFGS carries it. An optimum is certified by exact curvature: a
+point whose Newton step promises less than the tolerance. The steps left take the point to rounding
+level, where a last Hessian is computed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jaxglmm import curvature
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.marginal import laplace
 from jaxglmm.marginal.hessian import Curved, hessian_of_pieces
-from jaxglmm.mode import search
+from jaxglmm.mode import search, tight
 from jaxglmm.params import flatten, free_params, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows
@@ -29,6 +29,7 @@ _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
 # A column of the Hessian costs a quarter of an evaluation or less: a BFGS step for so many.
 _COLUMNS_A_STEP = 12
+_NEAR = 1e-7
 
 
 class Point(NamedTuple):
@@ -56,26 +57,36 @@ class Climb(NamedTuple):
     passes: Array
 
 
+class Evaluation(NamedTuple):
+    """A point, what it is made of, and how its mode was found."""
+
+    point: Point
+    pieces: laplace.Pieces
+    passes: Array
+    exact: Array  # the mode is right to rounding
+
+
 def evaluate(
     rows: Rows, factor: AbstractFactor, psi: Array, start: Effects, tolerance: Array
-) -> tuple[Point, laplace.Pieces, Array]:
+) -> Evaluation:
     """Mode, log-likelihood and gradient at psi; `tolerance` is the mode finder's."""
     params = unflatten(psi, rows)
-    u, passes = search(rows, factor, params, start, tolerance)
+    u, passes, left = search(rows, factor, params, start, tolerance)
     at = laplace.pieces(rows, factor, params, u, order=4)
     gradient = flatten(laplace.gradient(rows, factor, params, at))
     gradient = jnp.where(free_params(rows, psi), gradient, 0.0)
-    return Point(psi, u, at.value, gradient), at, passes
+    return Evaluation(Point(psi, u, at.value, gradient), at, passes, left < tight(rows))
 
 
-def mode_tolerance(decrement: Array) -> Array:
-    """How exactly modes are needed where a step still promises `decrement`.
+def mode_tolerance(rows: Rows, promise: Array) -> Array:
+    """How exactly modes are needed where a step still promises `promise`.
 
-    The mode's last Newton step leaves an error of the order of its tolerance, which enters the
-    gradient: it should stay well below the gradient itself, whose size is sqrt(decrement).
+    The mode's last Newton step leaves an error of the order of its tolerance, which enters value
+    and gradient: it should stay well below the gradient itself, whose size is sqrt(promise). At
+    a point that may be the last one nothing but rounding is to be left.
     """
-    eps = jnp.finfo(decrement.dtype).eps
-    return jnp.clip(0.01 * jnp.sqrt(jnp.abs(decrement)), 0.05 * eps**0.5, 1e-3)
+    loose = jnp.clip(0.01 * jnp.sqrt(jnp.abs(promise)), tight(rows), 1e-3)
+    return jnp.where(promise < 1e-4, tight(rows), loose)
 
 
 def climb(
@@ -97,12 +108,31 @@ def climb(
     def body(state: Climb) -> Climb:
         return _advance(rows, factor, state, tolerance)
 
-    return jax.lax.while_loop(unfinished, body, _begin(rows, psi, start))
+    return _land(rows, jax.lax.while_loop(unfinished, body, _begin(rows, psi, start)))
 
 
 def _goal(rows: Rows) -> float:
-    """Promise at rounding level."""
-    return 100.0 * float(jnp.finfo(rows.dtype).eps)
+    """Promise from which a step needs no evaluation: 1e-6 standard errors, or rounding level."""
+    return max(100.0 * float(jnp.finfo(rows.dtype).eps), 1e-12)
+
+
+def _land(rows: Rows, state: Climb) -> Climb:
+    """Take the last Newton step unseen: its error is of the order of the promise, not its root."""
+    landed = state.certified & (state.promise <= _goal(rows))
+    step = jnp.where(landed, state.metric @ state.at.gradient, 0.0)
+    gain = jnp.where(landed, 0.5 * state.promise, 0.0)
+    u = _along(state, step)
+    return state._replace(
+        at=state.at._replace(psi=state.at.psi + step, u=u, value=state.at.value + gain)
+    )
+
+
+def _along(state: Climb, step: Array) -> Effects:
+    """Where the mode's tangents lead after a step."""
+    return tuple(
+        u + jnp.tensordot(step, du, axes=1)
+        for u, du in zip(state.at.u, state.curved.du, strict=True)
+    )
 
 
 def _begin(rows: Rows, psi: Array, start: Effects) -> Climb:
@@ -127,11 +157,13 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     at = state.at
     direction = state.metric @ at.gradient
     step = jnp.where(state.forced, 0.0, state.length) * direction
-    trial, parts, passes = _follow(rows, factor, state, step)
+    trial, parts, passes, exact = _follow(rows, factor, state, step)
     accept = state.forced | _acceptable(state, trial, direction)
     updated = _bfgs(state.metric, step, at.gradient - trial.gradient)
     promised = trial.gradient @ updated @ trial.gradient
-    stale = (state.age >= at.psi.shape[0] // _COLUMNS_A_STEP) | ~(promised > tolerance)
+    # So near, one step with the updated metric ends at rounding level: no Hessian is due before.
+    interval = at.psi.shape[0] // _COLUMNS_A_STEP + (promised < _NEAR)
+    stale = (state.age >= interval) | ~(promised > _goal(rows))
     # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
     done = accept & state.certified & (promised <= _goal(rows))
     due = state.forced | done | accept & stale & ~state.certified
@@ -140,6 +172,10 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, at)
     promise = here.gradient @ metric @ here.gradient
     shorter = _shorter(state.length, state.promise, trial.value - at.value)
+    # A step failed for its metric's sake, or a point would end the ascent with a rough mode.
+    failed = ~accept & (state.age > 0) & (state.certified | (shorter < 1e-3))
+    goal = _goal(rows)
+    rough = accept & ~exact & (promise <= goal) & (state.promise > goal)
     return Climb(
         at=here,
         curved=curved,
@@ -147,7 +183,7 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
         promise=promise,
         length=jnp.where(accept, 1.0, shorter),
         age=jnp.where(due, 0, state.age + accept),
-        forced=~accept & (state.age > 0) & (shorter < 1e-3),
+        forced=failed | rough,
         certified=state.certified | due & (promise < tolerance),
         done=done,
         iterations=state.iterations + 1,
@@ -155,15 +191,10 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     )
 
 
-def _follow(
-    rows: Rows, factor: AbstractFactor, state: Climb, step: Array
-) -> tuple[Point, laplace.Pieces, Array]:
+def _follow(rows: Rows, factor: AbstractFactor, state: Climb, step: Array) -> Evaluation:
     """The evaluation at the step's end, the mode sought from where its tangents lead."""
-    at = state.at
-    moved = tuple(
-        u + jnp.tensordot(step, du, axes=1) for u, du in zip(at.u, state.curved.du, strict=True)
-    )
-    return evaluate(rows, factor, at.psi + step, moved, mode_tolerance(state.promise))
+    tolerance = mode_tolerance(rows, state.promise)
+    return evaluate(rows, factor, state.at.psi + step, _along(state, step), tolerance)
 
 
 def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:

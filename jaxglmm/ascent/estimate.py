@@ -28,7 +28,7 @@ class Estimate:
         limit: code of `families.base.AbstractFamily.limit`.
         iterations: steps of the outer optimiser.
         passes: derivative passes of the mode finder.
-        decrement: log-likelihood that one more Newton step promises.
+        decrement: log-likelihood that the last Newton step promised.
         smallest_eigenvalue: of the negative Hessian scaled to a unit diagonal.
     """
 

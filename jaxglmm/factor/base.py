@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from jax import Array
 
@@ -22,9 +22,16 @@ class AbstractFactor(abc.ABC):
     d log det H = sum(selected_inverse * dH).
     """
 
+    by_level: ClassVar[bool] = False
+    """Levels are independent and every array of A has the level as its last axis."""
+
     @abc.abstractmethod
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
         """A = Z'WZ; linear in W."""
+
+    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> list[Any]:
+        """Z'(T z)Z for every column z of Z, a third derivative; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
 
     @abc.abstractmethod
     def penalise(self, A: Any, factors: tuple[Array, ...]) -> Any:
@@ -68,7 +75,7 @@ class AbstractFactor(abc.ABC):
 
     @abc.abstractmethod
     def contract(self, P: Any, H: Any) -> Array:
-        """sum(P * H) over all entries of two matrices of this structure (trace of P H)."""
+        """sum(P * H), the trace of P H, within each independent component; (component,)."""
 
     @abc.abstractmethod
     def inner(self, a: Effects, b: Effects) -> Array:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import add
 from jaxglmm.factor import small
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.small import Stack
@@ -18,12 +20,32 @@ from jaxglmm.rows import Rows
 class BlockFactor(AbstractFactor):
     """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
 
+    by_level: ClassVar[bool] = True
+
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Stack:
         Z, predictors = rows.Z[0], rows.groupings[0].predictors
         return [
             [reduce(rows, 0, W[predictors[i]][predictors[j]] * Z[i] * Z[j]) for j in range(i + 1)]
             for i in range(len(predictors))
         ]
+
+    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> list[Stack]:
+        Z, predictors = rows.Z[0], rows.groupings[0].predictors
+        axes = range(len(predictors))
+
+        def entry(i: int, j: int, k: int) -> Array:
+            weights = T[predictors[i]][predictors[j]][predictors[k]]
+            return reduce(rows, 0, weights * Z[i] * Z[j] * Z[k])
+
+        once = {
+            (i, j, k): entry(i, j, k) for i in axes for j in axes[: i + 1] for k in axes[: j + 1]
+        }
+
+        def any_order(*index: int) -> Array:
+            k, j, i = sorted(index)
+            return once[i, j, k]
+
+        return [[[any_order(i, j, k) for j in range(i + 1)] for i in axes] for k in axes]
 
     def penalise(self, A: Stack, factors: tuple[Array, ...]) -> Stack:
         H = small.congruence(A, factors[0])
@@ -64,11 +86,11 @@ class BlockFactor(AbstractFactor):
         return small.inverse(factor)
 
     def contract(self, P: Stack, H: Stack) -> Array:
-        total = jnp.zeros((), H[0][0].dtype)
-        for i, row in enumerate(H):
-            for j, entry in enumerate(row):
-                total = total + (1.0 if i == j else 2.0) * jnp.sum(P[i][j] * entry)
-        return total
+        return add(
+            (1.0 if i == j else 2.0) * P[i][j] * entry
+            for i, row in enumerate(H)
+            for j, entry in enumerate(row)
+        )
 
     def inner(self, a: Effects, b: Effects) -> Array:
         return jnp.sum(a[0] * b[0], axis=0)

@@ -102,7 +102,7 @@ class DenseFactor(AbstractFactor):
         return _solve(factor, jnp.eye(factor.shape[0], dtype=factor.dtype))
 
     def contract(self, P: Array, H: Array) -> Array:
-        return jnp.sum(P * H)
+        return jnp.sum(P * H)[None]
 
     def inner(self, a: Effects, b: Effects) -> Array:
         return jnp.sum(_join(a) * _join(b))[None]

@@ -37,7 +37,7 @@ class Optimizer:
     """How the optimiser ended.
 
     `evaluations` of the log-likelihood took `mode_passes` derivative passes of the mode finder;
-    `scaled_gradient` is the square root of the log-likelihood that one more Newton step promises,
+    `scaled_gradient` is the square root of the log-likelihood that the last Newton step promised,
     `smallest_eigenvalue` that of the negative Hessian scaled to a unit diagonal.
     """
 

@@ -7,17 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxglmm.arrays import add
+from jaxglmm.arrays import add, minus
 from jaxglmm.factor import choose
 from jaxglmm.likelihood import score_and_weights
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Effects,
     Predictors,
+    fixed_column,
     linear_predictor,
     random_effects,
     random_part,
     relative_factors,
+    transpose_fixed,
+    transpose_lambda,
     transpose_random,
 )
 from jaxglmm.rows import Rows
@@ -64,14 +67,11 @@ def conditional(rows: Rows, params: Params, u: Effects) -> Array:
 
     def information(j: Array) -> Array:
         """Column j of the Schur complement: weigh the residual of X_j after its random part."""
-        x = tuple(
-            jnp.where(jnp.asarray(rows.predictors)[j] == a, rows.X[j], 0.0) for a in range(len(eta))
-        )
+        x = fixed_column(rows, j)
         weighed = _weigh(W, x)
-        pulled = tuple(L.T @ v for L, v in zip(lam, transpose_random(rows, weighed), strict=True))
+        pulled = transpose_lambda(lam, transpose_random(rows, weighed))
         explained = random_part(rows, random_effects(lam, factor.solve(factored, pulled)))
-        rest = tuple(a - b for a, b in zip(x, explained, strict=True))
-        return _transpose_fixed(rows, _weigh(W, rest))
+        return transpose_fixed(rows, _weigh(W, minus(x, explained)))
 
     matrix = jax.lax.map(information, jnp.arange(rows.num_fixed))
     matrix = matrix + jnp.diag(jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype))
@@ -81,11 +81,3 @@ def conditional(rows: Rows, params: Params, u: Effects) -> Array:
 
 def _weigh(W: tuple[Predictors, ...], x: Predictors) -> Predictors:
     return tuple(add(w * v for w, v in zip(row, x, strict=True)) for row in W)
-
-
-def _transpose_fixed(rows: Rows, r: Predictors) -> Array:
-    total = jnp.zeros((rows.num_fixed,), rows.dtype)
-    for a, values in enumerate(r):
-        mine = jnp.asarray([predictor == a for predictor in rows.predictors])
-        total = total + jnp.where(mine, jnp.tensordot(rows.X, values, axes=2), 0.0)
-    return total

@@ -174,7 +174,7 @@ def slope_in_theta(rows: Rows, factor: AbstractFactor, theta: Array, at: Levels)
 
     def value(theta: Array) -> Array:
         lam = relative_factors(rows, theta)
-        half = 0.5 * factor.contract(at.P, factor.penalise(at.A, lam))
+        half = 0.5 * jnp.sum(factor.contract(at.P, factor.penalise(at.A, lam)))
         return sum((jnp.sum(L * p) for L, p in zip(lam, pairs, strict=True)), -half)
 
     return jax.grad(value)(theta)

@@ -69,7 +69,7 @@ def algebra(factor, rows: Rows, psi, u) -> dict[str, object]:
         "solve": solved,
         "safe solve": factor.solve(factor.factorise_safely(H), u),
         "logdet": factor.logdet(factored),
-        "contract": factor.contract(factor.selected_inverse(factored), other),
+        "contract": jnp.sum(factor.contract(factor.selected_inverse(factored), other)),
         "covariance": factor.covariance_blocks(factored),
         "inner": jnp.sum(factor.inner(u, solved)),
     }

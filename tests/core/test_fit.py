@@ -57,7 +57,11 @@ def test_recovers_the_truth_at_a_maximum(family):
 
 @pytest.mark.parametrize("family", ["gaussian", "nbinom2"])
 def test_the_hessian_is_that_at_the_estimate(family):
-    """Not that of the last but one step: standard errors and derivatives of the fit rest on it."""
+    """Not that of the last but one step: standard errors and derivatives of the fit rest on it.
+
+    It is computed up to 1e-6 standard errors from the estimate (the last step is taken unseen),
+    and changes by its own order over one standard error.
+    """
     problem = make_case(family, num_levels=10, size=8, spread=0.8).problem
     estimate, rows = fit(problem), arrange(problem)
     psi, factor = flatten(estimate.params), choose(rows)
@@ -65,7 +69,7 @@ def test_the_hessian_is_that_at_the_estimate(family):
     expected = np.asarray(jax.jit(hessian, static_argnums=1)(rows, factor, psi, u).hessian)
     scale = np.sqrt(np.abs(np.diagonal(expected)))
     unit = np.outer(scale, scale)
-    np.testing.assert_allclose(estimate.hessian / unit, expected / unit, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(estimate.hessian / unit, expected / unit, rtol=0, atol=1e-5)
 
 
 def test_recovers_correlated_effects():
