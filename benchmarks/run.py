@@ -3,8 +3,9 @@
     python -m benchmarks.run [--problems cbpp ...] [--backends jaxglmm glmm ...] [--repeats 15]
 
 The first fit of each backend is the cold one. Then each repeat gives each backend its turn, so that
-a change of the machine's load meets all of them: a turn is one untimed fit (where fits
-take less than 0.2 s) and one timed, or as many as go into 20 ms (at most 10). A backend whose fits have used up `--budget` seconds on a problem has no further turn.
+a change of the machine's load meets all of them: a turn is one untimed fit (where fits take
+less than 0.2 s) and one timed, or as many as go into 20 ms (at most 10). A backend whose fits have
+used up `--budget` seconds on a problem has no further turn.
 """
 
 from __future__ import annotations
