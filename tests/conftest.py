@@ -6,9 +6,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-# Compiling takes most of the time of these tests; without LLVM's optimisations it takes a third
-# less. The benchmarks and `.ci/run`'s demo run what XLA makes by default.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Compiling takes most of the time of these tests; with the options of `frontend.programs` for small
+# problems it takes a third.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 
 # Compiled programs are kept in a folder of this run, which the workers of pytest-xdist inherit:
 # never in the user's own.

@@ -10,12 +10,11 @@ from __future__ import annotations
 import difflib
 import json
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from jaxglmm.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _DATA = resources.files(__name__) / "data"
 
@@ -49,8 +48,6 @@ def load(name: str) -> pd.DataFrame:
     Categorical columns hold their levels as strings, in the recorded order.
     Fails with InputError for an unknown name.
     """
-    import pandas as pd
-
     about = record(name)
     columns = about["columns"]
     categorical = [column for column, entry in columns.items() if entry["kind"] == "categorical"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special  # not scipy.stats, which takes half a second to import
 
 
 class Wald(NamedTuple):
@@ -32,14 +33,28 @@ def wald(estimate: np.ndarray, variance: np.ndarray, level: float, df: float = n
         statistic = estimate / se
     width = _quantile(0.5 + 0.5 * level, df) * se
     tail = -np.abs(statistic)
-    p_value = 2.0 * (special.ndtr(tail) if np.isinf(df) else special.stdtr(df, tail))
+    p_value = 2.0 * _distribution(tail, df)
     freedom = np.full_like(se, df)
     return Wald(se, statistic, freedom, p_value, estimate - width, estimate + width)
 
 
+def _distribution(x: np.ndarray, df: float) -> np.ndarray:
+    """Of the t law, normal at df = inf; the latter from the standard library, as scipy.special
+    takes 0.07 s to import, a tenth of a first fit."""
+    if np.isinf(df):
+        return np.array([0.5 * math.erfc(-v / math.sqrt(2.0)) for v in x])
+    from scipy import special
+
+    return special.stdtr(df, x)
+
+
 def _quantile(p: float, df: float = np.inf) -> float:
     """Of the t law, normal at df = inf."""
-    return float(special.ndtri(p) if np.isinf(df) else special.stdtrit(df, p))
+    if np.isinf(df):
+        return NormalDist().inv_cdf(p)
+    from scipy import special
+
+    return float(special.stdtrit(df, p))
 
 
 def delta_errors(jacobian: np.ndarray, covariance: np.ndarray) -> np.ndarray:
