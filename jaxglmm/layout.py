@@ -115,4 +115,5 @@ def _width(sizes: np.ndarray) -> int:
             best_width, best_cost = width, cost
         if width >= limit:
             return best_width
-        width = _round_up(width + 1, 3)
+        # From 8 on a multiple of 4, which `predictor.reduce` can halve twice.
+        width = _round_up(width + 1, 2 if 8 <= width < 16 else 3)

@@ -45,7 +45,7 @@ def start(rows: Rows) -> Start:
     family = rows.family
     mean = family.initial_mean(rows.y, rows.weight)
     count = jnp.maximum(total(rows, rows.multiplier), 1.0)
-    constant = jnp.full_like(mean, total(rows, rows.multiplier * mean) / count)
+    constant = jnp.reshape(total(rows, rows.multiplier * mean) / count, (1, 1))
     phi = family.initial_phi(rows.y, constant, rows.weight, rows.multiplier)
     fit = _fit_fixed(rows, phi, mean, constant)
     fitted = family.link.mean(fixed_part(rows, fit.beta)[0])
