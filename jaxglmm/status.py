@@ -21,8 +21,8 @@ MESSAGES = (
     "coefficients run to infinity. Drop or merge the predictor, or penalise it.",
     "Some parameters cannot be told apart: columns of the fixed effects were dropped, or the "
     "likelihood is flat along a combination of parameters.",
-    "Not converged: the iteration limit was reached. Rescale the predictors, simplify the "
-    "random effects, or raise Control(max_iterations=...).",
+    "Not converged: the iteration limit was reached. Centre and rescale the predictors (a random "
+    "slope in particular), simplify the random effects, or raise Control(max_iterations=...).",
     "The log-likelihood is not finite or has no upper bound: look for a response without "
     "variation, a perfect fit, or values too large for the link.",
 )

@@ -12,6 +12,7 @@ from jaxglmm.ascent import Estimate, maximise_rows
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.frontend import programs
+from jaxglmm.frontend.basis import Basis, change_basis
 from jaxglmm.inference import effects, vcov
 from jaxglmm.inference.natural import Natural, natural
 from jaxglmm.layout import bucket, make_layout
@@ -22,11 +23,13 @@ from jaxglmm.rows import Rows, arrange
 class Fitted(NamedTuple):
     """A fit in NumPy, without padding.
 
-    `b` and `b_variance` are (column, level) for each factor: conditional modes and their variance
-    with all parameters known. `b_jacobian_variance` is computed on demand by `mode_variances`.
+    `covariance` is that of all parameters (`inference.vcov.joint`). `b` and `b_variance` are
+    (column, level) for each factor: conditional modes and their variance with all parameters
+    known; what their uncertainty adds is computed on demand by `mode_variances`.
     """
 
     estimate: Estimate
+    covariance: np.ndarray
     natural: Natural
     b: tuple[np.ndarray, ...]
     b_variance: tuple[np.ndarray, ...]
@@ -36,15 +39,23 @@ class Fitted(NamedTuple):
 
 def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
     """Maximise and describe in one compiled program, shared by all problems of a bucket."""
+    problem, basis = change_basis(problem)
     rows = padded_rows(problem)
+    if start is not None and basis is not None:
+        start = basis.inward(start)
     given = None if start is None else _pad_params(start, problem, rows)
     with jax.enable_x64(True):
         done = programs.run(_maximise_and_describe, (rows, given), control=control)
     outputs = jax.tree.map(np.asarray, done.outputs)
     estimate, natural_, b, b_variance = outputs
     levels = [g.num_levels for g in problem.groupings]
+    estimate = _cut_estimate(estimate, problem, rows)
+    covariance = vcov.joint(estimate.hessian)
+    if basis is not None:
+        estimate, covariance = basis.outward(estimate), basis.covariance_outward(covariance)
     return Fitted(
-        estimate=_cut_estimate(estimate, problem, rows),
+        estimate=estimate,
+        covariance=covariance,
         natural=natural_,
         b=tuple(v[:, :n] for v, n in zip(b, levels, strict=True)),
         b_variance=tuple(v[:, :n] for v, n in zip(b_variance, levels, strict=True)),
@@ -75,28 +86,38 @@ def padded_rows(problem: Problem) -> Rows:
 
 def conditional_vcov(problem: Problem, estimate: Estimate) -> np.ndarray:
     """Cov(beta) given theta and phi; shape (fixed, fixed)."""
-    rows = padded_rows(problem)
-    params, u = _pad_params(estimate.params, problem, rows), _pad_effects(estimate.u, rows)
+    rows, params, u, basis = _at_estimate(problem, estimate)
     with jax.enable_x64(True):
         matrix = np.asarray(programs.run(vcov.conditional, (rows, params, u)).outputs)
     p = problem.X.shape[1]
-    return matrix[:p, :p]
+    matrix = matrix[:p, :p]
+    return matrix if basis is None else basis.covariance_outward(matrix)
 
 
 def mode_variances(
     problem: Problem, estimate: Estimate, covariance: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """The share of the parameters' uncertainty in the variance of the random effects."""
-    rows = padded_rows(problem)
-    params, u = _pad_params(estimate.params, problem, rows), _pad_effects(estimate.u, rows)
+    rows, params, u, basis = _at_estimate(problem, estimate)
     size = rows.num_fixed + rows.num_theta + rows.family.num_phi
     kept = _kept(problem, rows, size)
     full = np.zeros((size, size))
-    full[np.ix_(kept, kept)] = np.nan_to_num(covariance, nan=0.0)
+    known = np.nan_to_num(covariance, nan=0.0)
+    full[np.ix_(kept, kept)] = known if basis is None else basis.covariance_inward(known)
     with jax.enable_x64(True):
         outputs = programs.run(effects.mode_variances, (rows, params, u, full)).outputs
     levels = [g.num_levels for g in problem.groupings]
     return tuple(np.asarray(v)[:, :n] for v, n in zip(outputs, levels, strict=True))
+
+
+def _at_estimate(
+    problem: Problem, estimate: Estimate
+) -> tuple[Rows, Params, tuple[np.ndarray, ...], Basis | None]:
+    """What the programs about a fit ask for, in the basis of the fit."""
+    problem, basis = change_basis(problem)
+    rows = padded_rows(problem)
+    params = estimate.params if basis is None else basis.inward(estimate.params)
+    return rows, _pad_params(params, problem, rows), _pad_effects(estimate.u, rows), basis
 
 
 def _kept(problem: Problem, rows: Rows, size: int) -> np.ndarray:

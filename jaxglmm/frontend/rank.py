@@ -15,7 +15,7 @@ def independent_columns(X: np.ndarray) -> np.ndarray:
     shorter than 1e-7 ||x_j||. The columns of R in X = Q R have the same dependencies, so only
     that p x p triangle is examined.
     """
-    if X.shape[1] == 0 or _clearly_independent(X):
+    if smallest_pivot(X) > _CLEAR:
         return np.ones(X.shape[1], bool)
     largest = np.abs(X).max(axis=0, initial=0.0)
     scaled = X / np.where(largest > 0, largest, 1.0)
@@ -34,15 +34,21 @@ def independent_columns(X: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _clearly_independent(X: np.ndarray) -> bool:
-    """A cheap sufficient test: the pivots of the Cholesky factor of the columns' cosines."""
+def smallest_pivot(X: np.ndarray) -> float:
+    """The least share of a column's length outside the span of the columns before it.
+
+    From the Cholesky factor of the columns' cosines: cheap, right down to 1e-7, and zero where
+    that, or a column's length, cannot be told.
+    """
+    if X.shape[1] == 0:
+        return 1.0
     with np.errstate(over="ignore", invalid="ignore"):
         gram = X.T @ X
     norms = np.sqrt(np.diagonal(gram))
     if not np.isfinite(gram).all() or not (norms > 0).all():
-        return False
+        return 0.0
     try:
         pivots = np.diagonal(np.linalg.cholesky(gram / np.outer(norms, norms)))
     except np.linalg.LinAlgError:
-        return False
-    return bool(pivots.min() > _CLEAR)
+        return 0.0
+    return float(pivots.min())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import numbers
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from jaxglmm.frontend.build import Labels
 from jaxglmm.frontend.fitting import Fitted
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.frontend.prediction import means, predict
-from jaxglmm.inference import vcov
 from jaxglmm.inference.natural import Natural
 from jaxglmm.links import AbstractLink
 
@@ -159,10 +157,10 @@ class GLMM:
         values = np.asarray(self.natural.values)[len(self.natural.values) - len(names) :]
         return dict(zip(names, map(float, values), strict=True))
 
-    @functools.cached_property
+    @property
     def joint_covariance(self) -> np.ndarray:
         """Inverse Hessian in (beta, theta, phi); NaN where the likelihood is flat."""
-        return vcov.joint(np.asarray(self.estimate.hessian))
+        return self.solution.covariance
 
     # ----- how it went -------------------------------------------------------------------------
 

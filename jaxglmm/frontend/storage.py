@@ -164,7 +164,7 @@ def _numbers(solution: Fitted) -> dict[str, np.ndarray]:
     e = solution.estimate
     numbers = {name: np.asarray(getattr(e, name)) for name in _SCALARS}
     numbers |= {"beta": e.params.beta, "theta": e.params.theta, "phi": e.params.phi}
-    numbers |= {"hessian": e.hessian}
+    numbers |= {"hessian": e.hessian, "covariance": solution.covariance}
     numbers |= {"natural": solution.natural.values, "jacobian": solution.natural.jacobian}
     for k, u in enumerate(e.u):
         numbers |= {f"u{k}": u, f"b{k}": solution.b[k], f"b_variance{k}": solution.b_variance[k]}
@@ -183,6 +183,7 @@ def _read_numbers(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fitt
     )
     return Fitted(
         estimate=estimate,
+        covariance=arrays["covariance"],
         natural=Natural(arrays["natural"], arrays["jacobian"]),
         b=each("b"),
         b_variance=each("b_variance"),
