@@ -27,8 +27,6 @@ from jaxglmm.rows import Rows
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
-# A column of the Hessian costs a quarter of an evaluation or less: a BFGS step for so many.
-_COLUMNS_A_STEP = 12
 _NEAR = 1e-7
 
 
@@ -162,7 +160,7 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     updated = _bfgs(state.metric, step, at.gradient - trial.gradient)
     promised = trial.gradient @ updated @ trial.gradient
     # So near, one step with the updated metric ends at rounding level: no Hessian is due before.
-    interval = at.psi.shape[0] // _COLUMNS_A_STEP + (promised < _NEAR)
+    interval = int(at.psi.shape[0] * factor.column_cost) + (promised < _NEAR)
     stale = (state.age >= interval) | ~(promised > _goal(rows))
     # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
     done = accept & state.certified & (promised <= _goal(rows))

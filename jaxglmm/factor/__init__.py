@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.block import BlockFactor
+from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
 from jaxglmm.rows import Rows
@@ -15,7 +16,7 @@ def choose(rows: Rows) -> AbstractFactor:
         return EmptyFactor()
     if len(rows.groupings) == 1:
         return BlockFactor()
-    return DenseFactor(rows.groupings)
+    return CrossedFactor(rows.groupings)
 
 
-__all__ = ["AbstractFactor", "BlockFactor", "DenseFactor", "EmptyFactor", "choose"]
+__all__ = ["AbstractFactor", "BlockFactor", "CrossedFactor", "DenseFactor", "EmptyFactor", "choose"]

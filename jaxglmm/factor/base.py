@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+import jax
 from jax import Array
 
 from jaxglmm.predictor import Effects, Predictors
@@ -24,6 +26,9 @@ class AbstractFactor(abc.ABC):
 
     by_level: ClassVar[bool] = False
     """Levels are independent and every array of A has the level as its last axis."""
+
+    column_cost: ClassVar[float] = 1.5
+    """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
 
     @abc.abstractmethod
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
@@ -72,6 +77,11 @@ class AbstractFactor(abc.ABC):
     @abc.abstractmethod
     def selected_inverse(self, factor: Any) -> Any:
         """The entries of H^-1 on the sparsity of H."""
+
+    def linearise_inverse(self, H: Any, factor: Any, P: Any) -> Callable[[Any], Any]:
+        """The map from a tangent of H to that of its selected inverse P."""
+        del factor, P
+        return jax.linearize(lambda M: self.selected_inverse(self.factorise(M)), H)[1]
 
     @abc.abstractmethod
     def contract(self, P: Any, H: Any) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -15,6 +16,8 @@ from jaxglmm.rows import Rows
 @dataclasses.dataclass(frozen=True)
 class EmptyFactor(AbstractFactor):
     """The factor of a model without random effects; keeps the dtype, holds nothing."""
+
+    column_cost: ClassVar[float] = 1 / 12
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Array:
         del W

@@ -163,6 +163,21 @@ def times(M: Stack, a: Array) -> Array:
     return jnp.stack([sum(M[max(i, j)][min(i, j)] * a[j] for j in range(q)) for i in range(q)])
 
 
+def sandwich(P: Stack, M: Stack) -> Stack:
+    """P M P for symmetric matrices, lower triangle."""
+    q = len(P)
+
+    def entry(A: Stack, i: int, j: int) -> Array:
+        return A[max(i, j)][min(i, j)]
+
+    PM = [
+        [add(entry(P, i, k) * entry(M, k, j) for k in range(q)) for j in range(q)] for i in range(q)
+    ]
+    return [
+        [add(PM[i][k] * entry(P, k, j) for k in range(q)) for j in range(i + 1)] for i in range(q)
+    ]
+
+
 def _dot(A: Stack, T: Array, i: int, j: int) -> Array:
     """Entry (i, j) of A T, T lower triangular."""
     q = len(A)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.formula import RandomTerm
 
+if TYPE_CHECKING:
+    from jaxglmm.frontend.model import GroupingData
+
 SUPPORTED_STRUCTURES = ("us", "diag")
+MAX_SHARED = 50_000_000  # entries of one matrix of a crossed design; some eight are alive at once
 
 # support -> (which values fit, what they must be, what to do)
 _SUPPORTS = {
@@ -112,7 +116,7 @@ def check_finite(matrix: np.ndarray, names: Sequence[str], rows: np.ndarray) -> 
 
 
 def check_structures(terms: Collection[RandomTerm]) -> None:
-    """Refuse what this version cannot fit: other structures, several grouping factors."""
+    """Refuse the covariance structures that this version cannot fit."""
     for term in terms:
         if term.structure not in SUPPORTED_STRUCTURES:
             raise InputError(
@@ -124,12 +128,21 @@ def check_structures(terms: Collection[RandomTerm]) -> None:
                 f"The covariance structure '{term.structure}' of {term.text} takes no options. "
                 "Remove what follows the comma."
             )
-    groups = {tuple(sorted(term.factors)): ":".join(term.factors) for term in terms}
-    if len(groups) > 1:
-        named = ", ".join(groups.values())
+
+
+def check_memory(groupings: Sequence[GroupingData]) -> None:
+    """Refuse factors whose shared part of H would not fit in memory; the largest comes first."""
+    sizes = [len(g.levels) * g.Z.shape[1] for g in groupings]
+    inner = sum(sizes[1:])
+    numbers = sizes[0] * inner + inner**2 if inner else 0
+    if numbers > MAX_SHARED:
+        named = " and ".join(
+            f"{size} of '{g.name}'" for g, size in zip(groupings, sizes, strict=True)
+        )
         raise InputError(
-            f"The formula has several grouping factors ({named}), which are not yet supported. "
-            "Keep the random terms of one of them."
+            f"The random effects ({named}) need matrices of {8e-9 * numbers:.3g} GB each, several "
+            "at a time: so many levels of several grouping factors are not yet supported. Leave "
+            "one of the factors out, or take the smaller one as a fixed effect."
         )
 
 

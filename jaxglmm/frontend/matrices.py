@@ -17,7 +17,7 @@ from jaxglmm.frontend.arguments import (
     numbers,
     refuse_missing,
 )
-from jaxglmm.frontend.checks import check_choice, check_finite, check_structures
+from jaxglmm.frontend.checks import check_choice, check_finite, check_memory, check_structures
 from jaxglmm.frontend.context import Columns, Factor, used_columns
 from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
 from jaxglmm.frontend.frame import Frame
@@ -232,21 +232,23 @@ def _groupings(
     columns: Columns,
     state: dict[str, Any],
 ) -> tuple[tuple[GroupingData, ...], tuple[GroupCoder, ...], tuple[tuple[str, ...], ...]]:
-    groupings, coders, parts = [], [], []
+    """The grouping factors; that with the most random effects comes first, as in lme4."""
+    found: list[tuple[GroupingData, GroupCoder, tuple[str, ...]]] = []
     for factors, places in designs.by_grouping(terms):
         coder, levels, codes = fit_groups(factors, columns, state)
         keys = tuple(f"random{i}" for i in places)
-        found = [
+        own = [
             TermData(terms[i].structure, encoded[key].names, terms[i].options, terms[i].text)
             for i, key in zip(places, keys, strict=True)
         ]
-        designs.check_columns_once(coder.name, found)
+        designs.check_columns_once(coder.name, own)
         matrices = [encoded[key].matrix for key in keys]
         Z = matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1)
-        groupings.append(GroupingData(coder.name, levels, codes, Z, tuple(found)))
-        coders.append(coder)
-        parts.append(keys)
-    return tuple(groupings), tuple(coders), tuple(parts)
+        found.append((GroupingData(coder.name, levels, codes, Z, tuple(own)), coder, keys))
+    found.sort(key=lambda one: -len(one[0].levels) * one[0].Z.shape[1])
+    groupings = tuple(grouping for grouping, _, _ in found)
+    check_memory(groupings)
+    return groupings, tuple(coder for _, coder, _ in found), tuple(keys for _, _, keys in found)
 
 
 def _levels(arrays: dict[str, Any], names: list[str]) -> dict[str, list[Any] | None]:

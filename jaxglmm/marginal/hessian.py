@@ -64,10 +64,14 @@ def hessian_of_pieces(rows: Rows, factor: AbstractFactor, params: Params, at: Pi
 def _point(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> _Point:
     lam, push_lambda = jax.linearize(lambda theta: relative_factors(rows, theta), params.theta)
 
-    def inverses(A: Any, lam: tuple[Array, ...]) -> tuple[Any, Any, Any]:
-        H = factor.penalise(A, lam)
-        P = factor.selected_inverse(factor.factorise(H))
-        return H, P, factor.spread(P, lam)
+    H, push_H = jax.linearize(factor.penalise, at.levels.A, lam)
+    push_P = factor.linearise_inverse(H, at.factored, at.levels.P)
+    push_Q = jax.linearize(factor.spread, at.levels.P, lam)[1]
+
+    def push_inverse(d_A: Any, d_lam: tuple[Array, ...]) -> tuple[Any, Any, Any]:
+        d_H = push_H(d_A, d_lam)
+        d_P = push_P(d_H)
+        return d_H, d_P, push_Q(d_P, d_lam)
 
     def slope(theta: Array, levels: Levels) -> Array:
         return slope_in_theta(rows, factor, theta, levels)
@@ -76,7 +80,7 @@ def _point(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> _P
         at=at,
         lam=lam,
         push_lambda=push_lambda,
-        push_inverse=jax.linearize(inverses, at.levels.A, lam)[1],
+        push_inverse=push_inverse,
         push_slope=jax.linearize(slope, params.theta, at.levels)[1],
     )
 

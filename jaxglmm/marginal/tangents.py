@@ -117,7 +117,7 @@ class RowSums(AbstractSums):
 
     @property
     def size(self) -> int:
-        return self.rows.y.size
+        return max(x.size for x in (self.rows.y, *jax.tree.leaves(self.at.levels.A)))
 
     def _moved(self, k: Array, v: Effects | None) -> tuple[Array, ...]:
         """Tangents of eta and phi."""

@@ -13,7 +13,7 @@ from jaxglmm import families
 from jaxglmm.covariance import REGISTRY as STRUCTURES
 from jaxglmm.covariance import Diagonal, Unstructured
 from jaxglmm.design import Grouping, Term, make_problem
-from jaxglmm.factor import BlockFactor, DenseFactor, EmptyFactor, choose
+from jaxglmm.factor import BlockFactor, CrossedFactor, DenseFactor, EmptyFactor, choose
 from jaxglmm.marginal import laplace
 from jaxglmm.marginal.hessian import hessian
 from jaxglmm.mode import find_mode, zeros
@@ -171,8 +171,8 @@ def test_covariance_structures(name, q):
     np.testing.assert_allclose(structure.correlations(theta), expected, rtol=1e-12, atol=1e-14)
 
 
-def test_two_factors_are_dense():
+def test_the_structure_follows_from_the_factors():
     rows = arrange(make_case("poisson", num_factors=2).problem)
-    assert isinstance(choose(rows), DenseFactor)
+    assert choose(rows) == CrossedFactor(rows.groupings)
     swapped = dataclasses.replace(rows, groupings=rows.groupings[:1])
     assert choose(swapped) == BlockFactor()

@@ -37,8 +37,6 @@ BAD_FORMULAS = [
     ("y ~ (only | g)", {}, "predictor 'only' has the single level 'same'"),
     ("y ~ x + y", {}, "response 'y' is also a term"),
     ("y ~ (1 | only)", {}, r"factor 'only' has a single level \('same'\).*remove this random"),
-    ("y ~ (1 | g) + (1 | h)", {}, r"several grouping factors \(g, h\).* not yet supported"),
-    ("y ~ (1 | g/h)", {}, r"several grouping factors \(g, g:h\).* not yet supported"),
     ("y ~ cs(x | g)", {}, r"structure 'cs' of cs\(x | g\) is not yet supported; use us\(\) or"),
     ("y ~ ou(x | g)", {}, "structure 'ou' .* not yet supported"),
     ("y ~ us(1 | g, d = 2)", {}, "takes no options"),

@@ -1,0 +1,233 @@
+"""Several grouping factors: the first one eliminated block by block, a dense Schur complement left.
+
+With H = [[D, C], [C', R]], D the independent q x q blocks of the first factor and the inner
+effects of all others in R,
+
+    S = R - C' D^-1 C,          log det H = log det D + log det S,
+    P_RR = S^-1,   P_DR = -V S^-1,   P_DD = D^-1 + V S^-1 V',   V = D^-1 C.
+
+The first factor should be the one with the most random effects: cost is that of (its levels) x
+(inner effects)^2, memory that of (its levels) x (inner effects).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxglmm.factor import joined, small
+from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.factor.block import BlockFactor
+from jaxglmm.factor.small import Stack
+from jaxglmm.predictor import Effects, Predictors
+from jaxglmm.rows import Rows, Structure
+
+
+class Bordered(NamedTuple):
+    """A symmetric matrix: blocks by level, C as (column, level, inner), and R as (inner, inner).
+
+    Inner effects are numbered by factor, then column, then level.
+    """
+
+    blocks: Stack
+    border: Array
+    inner: Array
+
+
+class Eliminated(NamedTuple):
+    """The factor of a `Bordered` matrix."""
+
+    lower: Stack  # of the blocks
+    V: Array  # D^-1 C
+    schur: Array  # lower Cholesky factor of S
+
+
+_Effect = tuple[Array, int, int, int]  # place of each row, column, predictor, factor
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossedFactor(AbstractFactor):
+    """Crossed, partially crossed or nested factors with these structures."""
+
+    groupings: tuple[Structure, ...]
+
+    def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Bordered:
+        inner = self._inner(rows)
+        lead = jnp.broadcast_to(_levels(rows, 0), rows.y.shape)
+        first, size = self.groupings[0], self._num_inner
+        border = [
+            self._scatter(rows, [(lead, i, a, 0)], inner, W, first.num_levels)
+            for i, a in enumerate(first.predictors)
+        ]
+        return Bordered(
+            blocks=BlockFactor().gram(rows, W),
+            border=jnp.stack(border),
+            inner=self._scatter(rows, inner, inner, W, size),
+        )
+
+    def _inner(self, rows: Rows) -> list[_Effect]:
+        """Place of each row's inner effects, with their column, predictor and factor."""
+        found: list[_Effect] = []
+        start = 0
+        for k, grouping in enumerate(self.groupings[1:], 1):
+            for column, a in enumerate(grouping.predictors):
+                found.append((start + _levels(rows, k), column, a, k))
+                start += grouping.num_levels
+        return found
+
+    def _scatter(
+        self,
+        rows: Rows,
+        left: list[_Effect],
+        right: list[_Effect],
+        W: tuple[Predictors, ...],
+        height: int,
+    ) -> Array:
+        """sum over rows of W z z', filed under the places of both; (height, inner)."""
+        width = self._num_inner
+        places, values = [], []
+        for at, i, a, k in left:
+            for to, j, b, m in right:
+                places.append((at * width + to).ravel())
+                product = W[a][b] * rows.Z[k][i] * rows.Z[m][j]
+                values.append(jnp.broadcast_to(product, rows.y.shape).ravel())
+        flat = jnp.zeros(height * width, rows.dtype)
+        return flat.at[jnp.concatenate(places)].add(jnp.concatenate(values)).reshape(height, width)
+
+    @property
+    def _num_inner(self) -> int:
+        return joined.size(self.groupings[1:])
+
+    def penalise(self, A: Bordered, factors: tuple[Array, ...]) -> Bordered:
+        border = jnp.einsum("ij,ilr->jlr", factors[0], self._mix(A.border, factors))
+        inner = self._mix(self._mix(A.inner, factors).T, factors)
+        blocks = BlockFactor().penalise(A.blocks, factors)
+        return Bordered(blocks, border, inner + jnp.eye(inner.shape[0], dtype=inner.dtype))
+
+    def _mix(self, M: Array, factors: tuple[Array, ...], *, outward: bool = False) -> Array:
+        """M Lambda over the inner effects along the last axis (M Lambda' if `outward`)."""
+        form = "...il,ji->...jl" if outward else "...il,ij->...jl"
+        parts = joined.split(M, self.groupings[1:])
+        mixed = [jnp.einsum(form, v, L) for v, L in zip(parts, factors[1:], strict=True)]
+        return jnp.concatenate([v.reshape(*M.shape[:-1], -1) for v in mixed], axis=-1)
+
+    def spread(self, P: Bordered, factors: tuple[Array, ...]) -> Bordered:
+        border = self._mix(P.border, factors, outward=True)
+        inner = self._mix(self._mix(P.inner, factors, outward=True).T, factors, outward=True)
+        return Bordered(
+            small.outward(P.blocks, factors[0]),
+            jnp.einsum("ji,ilr->jlr", factors[0], border),
+            inner,
+        )
+
+    def leverages(self, rows: Rows, Q: Bordered) -> tuple[Predictors, ...]:
+        h = [list(row) for row in BlockFactor().leverages(rows, Q.blocks)]
+        inner, lead = self._inner(rows), _levels(rows, 0)
+        for to, j, b, m in inner:
+            for i, a in enumerate(self.groupings[0].predictors):
+                share = Q.border[i][lead, to] * rows.Z[0][i] * rows.Z[m][j]
+                h[a][b] = h[a][b] + share
+                h[b][a] = h[b][a] + share  # twice the share where a is b
+            for at, i, a, k in inner:
+                h[a][b] = h[a][b] + Q.inner[at, to] * rows.Z[k][i] * rows.Z[m][j]
+        return tuple(tuple(row) for row in h)
+
+    def times(self, M: Bordered, a: Effects) -> Effects:
+        inner = joined.join(a[1:])
+        first = small.times(M.blocks, a[0]) + jnp.einsum("ilr,r->il", M.border, inner)
+        rest = jnp.einsum("ilr,il->r", M.border, a[0]) + M.inner @ inner
+        return (first, *joined.split(rest, self.groupings[1:]))
+
+    def factorise(self, H: Bordered) -> Eliminated:
+        lower = small.cholesky(H.blocks, safe=False)
+        V, S = _eliminate(lower, H)
+        return Eliminated(lower, V, joined.cholesky(S, safe=False))
+
+    def factorise_safely(self, H: Bordered) -> Eliminated:
+        lower = small.cholesky(H.blocks, safe=True)
+        V, S = _eliminate(lower, H)
+        return Eliminated(lower, V, joined.cholesky(S, safe=True))
+
+    def solve(self, factor: Eliminated, g: Effects) -> Effects:
+        rest = joined.join(g[1:]) - jnp.einsum("ilr,il->r", factor.V, g[0])
+        inner = joined.solve(factor.schur, rest[:, None])[:, 0]
+        first = small.solve(factor.lower, g[0]) - jnp.einsum("ilr,r->il", factor.V, inner)
+        return (first, *joined.split(inner, self.groupings[1:]))
+
+    def logdet(self, factor: Eliminated) -> Array:
+        return small.logdet(factor.lower) + joined.logdet(factor.schur)
+
+    def selected_inverse(self, factor: Eliminated) -> Bordered:
+        inner = joined.solve(factor.schur, jnp.eye(self._num_inner, dtype=factor.V.dtype))
+        border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
+        blocks = small.inverse(factor.lower)
+        corrected = [
+            [block - jnp.sum(border[i] * factor.V[j], axis=-1) for j, block in enumerate(row)]
+            for i, row in enumerate(blocks)
+        ]
+        return Bordered(corrected, border, inner)
+
+    def linearise_inverse(
+        self, H: Bordered, factor: Eliminated, P: Bordered
+    ) -> Callable[[Bordered], Bordered]:
+        """By hand: three products of the size of the elimination's own, where autodiff needs many.
+
+        V' = D^-1 (C' - D' V),  S' = R' - Y'V - V'Y with Y = C' - D' V / 2 (the prime on the right
+        of a product transposes, on its left is the tangent), P_RR' = -P_RR S' P_RR.
+        """
+        del H
+        V, inner = factor.V, P.inner
+        inverse = small.inverse(factor.lower)
+
+        def push(d: Bordered) -> Bordered:
+            bent = jax.vmap(lambda c: small.times(d.blocks, c), in_axes=2, out_axes=2)(V)
+            half = jnp.einsum("ilr,ils->rs", V, d.border - 0.5 * bent)
+            d_inner = -inner @ (d.inner - half - half.T) @ inner
+            rest = d.border - bent
+            d_V = jax.vmap(lambda c: small.solve(factor.lower, c), in_axes=2, out_axes=2)(rest)
+            spread = jnp.einsum("ilr,rs->ils", d_V, inner)
+            d_border = -spread - jnp.einsum("ilr,rs->ils", V, d_inner)
+            within = small.sandwich(inverse, d.blocks)
+            blocks = [
+                [
+                    -within[i][j]
+                    - jnp.sum(d_border[i] * V[j], axis=-1)
+                    - jnp.sum(P.border[i] * d_V[j], axis=-1)
+                    for j in range(i + 1)
+                ]
+                for i in range(len(within))
+            ]
+            return Bordered(blocks, d_border, d_inner)
+
+        return push
+
+    def contract(self, P: Bordered, H: Bordered) -> Array:
+        blocks = jnp.sum(BlockFactor().contract(P.blocks, H.blocks))
+        return (blocks + 2.0 * jnp.sum(P.border * H.border) + jnp.sum(P.inner * H.inner))[None]
+
+    def inner(self, a: Effects, b: Effects) -> Array:
+        return jnp.sum(joined.join(a) * joined.join(b))[None]
+
+    def per_component(self, values: Array, a: Effects) -> Effects:
+        return tuple(values[0] * part for part in a)
+
+    def covariance_blocks(self, factor: Eliminated) -> Effects:
+        P = self.selected_inverse(factor)
+        first = jnp.moveaxis(small.to_dense(P.blocks), 0, -1)
+        return (first, *joined.diagonal_blocks(P.inner, self.groupings[1:]))
+
+
+def _levels(rows: Rows, k: int) -> Array:
+    """Level of factor k of every row, broadcastable to (slot, chunk)."""
+    return rows.codes[0][None, :] if k == 0 else rows.codes[k]
+
+
+def _eliminate(lower: Stack, H: Bordered) -> tuple[Array, Array]:
+    """V = D^-1 C and S = R - C' V."""
+    V = jax.vmap(lambda column: small.solve(lower, column), in_axes=2, out_axes=2)(H.border)
+    return V, H.inner - jnp.einsum("ilr,ils->rs", H.border, V)

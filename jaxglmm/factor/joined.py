@@ -1,0 +1,66 @@
+"""Random effects of several factors as one vector: by factor, then column, then level."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxglmm.predictor import Effects
+from jaxglmm.rows import Structure
+
+Groupings = tuple[Structure, ...]
+
+
+def size(groupings: Groupings) -> int:
+    """Number of random effects."""
+    return sum(g.num_columns * g.num_levels for g in groupings)
+
+
+def join(a: Effects) -> Array:
+    """One vector."""
+    return jnp.concatenate([values.ravel() for values in a])
+
+
+def split(vector: Array, groupings: Groupings) -> Effects:
+    """The inverse of `join`, for the last axis; (..., column, level) by factor."""
+    parts, start = [], 0
+    for g in groupings:
+        stop = start + g.num_columns * g.num_levels
+        shape = (*vector.shape[:-1], g.num_columns, g.num_levels)
+        parts.append(vector[..., start:stop].reshape(shape))
+        start = stop
+    return tuple(parts)
+
+
+def diagonal_blocks(matrix: Array, groupings: Groupings) -> Effects:
+    """The blocks of one level each; (column, column, level) by factor."""
+    blocks, start = [], 0
+    for g in groupings:
+        q, levels = g.num_columns, g.num_levels
+        stop = start + q * levels
+        part = matrix[start:stop, start:stop].reshape(q, levels, q, levels)
+        blocks.append(jnp.einsum("iljl->ijl", part))
+        start = stop
+    return tuple(blocks)
+
+
+def cholesky(matrix: Array, *, safe: bool) -> Array:
+    """Lower Cholesky factor; where there is none, NaN or (`safe`) that of a diagonal matrix that
+    dominates the one that failed (Gershgorin)."""
+    lower = jnp.linalg.cholesky(matrix)
+    if not safe:
+        return lower
+    bound = jnp.diag(jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1)))
+    return jnp.where(jnp.all(jnp.isfinite(lower)), lower, bound)
+
+
+def solve(lower: Array, right: Array) -> Array:
+    """(L L')^-1 right; `right` has one column or more."""
+    x = jax.lax.linalg.triangular_solve(lower, right, left_side=True, lower=True)
+    return jax.lax.linalg.triangular_solve(lower, x, left_side=True, lower=True, transpose_a=True)
+
+
+def logdet(lower: Array) -> Array:
+    """log det(L L')."""
+    return 2.0 * jnp.sum(jnp.log(jnp.diagonal(lower)))

@@ -1,0 +1,121 @@
+"""Several grouping factors against one dense matrix: crossed, nested, unbalanced, with gaps."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxglmm import families
+from jaxglmm.covariance import Diagonal, Unstructured
+from jaxglmm.design import Grouping, Term, make_problem
+from jaxglmm.factor import CrossedFactor, choose
+from jaxglmm.marginal import laplace
+from jaxglmm.marginal.hessian import hessian
+from jaxglmm.mode import find_mode, zeros
+from jaxglmm.params import unflatten
+from jaxglmm.rows import Rows, arrange
+
+from .location_scale import LocationScale
+from .test_factors import algebra, close, oracle
+
+ONE, TWO = (Term(Unstructured(1)),), (Term(Unstructured(2)),)
+BOTH = (Term(Unstructured(2)), Term(Diagonal(1)))
+
+
+def codes(kind: str, n: int = 40) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(3)
+    first = rng.integers(0, 8, n)
+    if kind == "crossed":
+        return first, rng.integers(0, 5, n)
+    if kind == "nested":
+        return first, first // 3
+    if kind == "gaps":  # levels without rows, and a level seen once
+        second = np.where(first == 2, 1, 3)
+        second[0] = 0
+        return np.where(first == 5, 4, first), second
+    if kind == "three":
+        return np.arange(n), first, rng.integers(0, 3, n)  # the first is the observation
+    raise ValueError(kind)
+
+
+def design(kind: str, terms: tuple[tuple[Term, ...], ...]) -> tuple[Rows, np.ndarray]:
+    """Poisson rows with these factors and terms, and some parameters."""
+    rng = np.random.default_rng(4)
+    levels = codes(kind)
+    n, groups = len(levels[0]), []
+    for c, own in zip(levels, terms, strict=True):
+        q = sum(term.covariance.dim for term in own)
+        Z = np.column_stack([np.ones(n), rng.normal(size=(n, q - 1))])
+        num_levels = max(int(c.max()) + 1, 5)
+        groups.append(Grouping(c.astype(np.int32), Z, num_levels, own))
+    X = rng.normal(size=(n, 2))
+    law = families.get("poisson")
+    problem = make_problem(rng.poisson(2.0, n) * 1.0, X, law, tuple(groups))
+    num_theta = sum(g.num_theta for g in groups)
+    return arrange(problem), np.concatenate([[0.3, -0.2], rng.normal(0.1, 0.4, num_theta)])
+
+
+DESIGNS = [
+    ("crossed", (ONE, ONE)),
+    ("crossed", (TWO, ONE)),
+    ("crossed", (ONE, BOTH)),
+    ("nested", (ONE, TWO)),
+    ("gaps", (TWO, TWO)),
+    ("three", (ONE, TWO, ONE)),
+]
+
+
+@pytest.mark.parametrize(("kind", "terms"), DESIGNS)
+def test_crossed_agrees_with_dense(kind, terms):
+    rows, psi = design(kind, terms)
+    factor = choose(rows)
+    assert isinstance(factor, CrossedFactor)
+    u = tuple(jnp.asarray(np.random.default_rng(2).normal(size=v.shape)) for v in zeros(rows))
+    run = jax.jit(algebra, static_argnums=0)
+    close(run(factor, rows, psi, u), run(oracle(rows), rows, psi, u))
+
+
+@pytest.mark.parametrize(("kind", "terms"), [DESIGNS[2], DESIGNS[5]])
+def test_value_gradient_and_hessian_agree_with_dense(kind, terms):
+    rows, psi = design(kind, terms)
+
+    def everything(factor, psi):
+        u = find_mode(rows, factor, unflatten(psi, rows), zeros(rows))
+        both = laplace.value_and_gradient(rows, factor, psi, u)
+        return u, both, hessian(rows, factor, psi, u).hessian
+
+    run = jax.jit(everything, static_argnums=0)
+    close(run(choose(rows), psi), run(oracle(rows), psi))
+
+
+def test_effects_on_two_linear_predictors():
+    """A gaussian location-scale model: the same factor's columns feed mean and log sd."""
+    rng = np.random.default_rng(5)
+    n = 40
+    first, second = rng.integers(0, 8, n), rng.integers(0, 5, n)
+    scale = (Term(Unstructured(1)), Term(Unstructured(1), predictor=1))
+    groups = (
+        Grouping(first.astype(np.int32), np.ones((n, 2)), 8, scale),
+        Grouping(second.astype(np.int32), np.ones((n, 2)), 5, scale),
+    )
+    X = np.ones((n, 2))
+    problem = make_problem(rng.normal(size=n), X, LocationScale(), groups, predictors=(0, 1))
+    rows = arrange(problem)
+    psi = np.array([0.2, -0.1, 0.5, 0.3, 0.4, 0.2])
+    u = tuple(jnp.asarray(rng.normal(size=v.shape)) for v in zeros(rows))
+    run = jax.jit(algebra, static_argnums=0)
+    close(run(choose(rows), rows, psi, u), run(oracle(rows), rows, psi, u))
+
+
+def test_a_matrix_that_is_not_positive_definite():
+    """NaN from `factorise`, a direction of ascent from `factorise_safely`."""
+    rows, psi = design("crossed", (TWO, ONE))
+    factor, u = choose(rows), tuple(1.0 + v for v in zeros(rows))
+    H = laplace.hessian_in_u(rows, factor, unflatten(psi, rows), u)
+    H = jax.tree.map(jnp.negative, H)
+    assert np.isnan(factor.logdet(factor.factorise(H)))
+    step = factor.solve(factor.factorise_safely(H), u)
+    assert all(np.all(np.isfinite(part)) for part in step)
+    assert np.all(factor.inner(u, step) > 0)
