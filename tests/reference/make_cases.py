@@ -3,9 +3,9 @@
     python tests/reference/make_cases.py FOLDER
 
 FOLDER holds calls.json (the models in our words), cases/ID.json (the fits) and data/NAME.csv with
-NAME.json (the rows; level orders and origin). Kept are the models that one grouping factor or none
-and maximum likelihood by Laplace's method can fit, on data that may be published; the rest is
-listed with its reason. A case of cases.json has
+NAME.json (the rows; level orders and origin). Kept are the models that
+maximum likelihood by Laplace's method can fit with what jaxglmm has, on data that may be published;
+the rest is listed with its reason. A case of cases.json has
 
 - call: the arguments of `jaxglmm.glmm`, where "data" is a name; R_call, package: what was run.
 - log_likelihood: the best of several optimisers; aic, bic, df, num_obs of that model.
@@ -65,14 +65,12 @@ def reason_to_skip(call: Json, source: Json, about: Json) -> str:
     """Why a model is not for this file; empty when it is."""
     if "not_comparable" in call:
         return call["not_comparable"]
-    groups = {bar.strip() for bar in re.findall(r"\|\|?([^)]*)\)", call["formula"])}
     structures = set(re.findall(r"(\w+)\([^()]*\|", call["formula"]))
     reasons = {
         f"family {call['family']}": call["family"] not in FAMILIES,
         f"method {call['method']}": call["method"] != "laplace",
         "zero inflation": "zero_inflation" in call,
         "dispersion formula": "dispersion" in call,
-        "several grouping factors": len(groups) > 1,
         f"structure {', '.join(sorted(structures))}": not structures <= {"us", "diag"},
         "data not for publication": about["origin"].startswith("shared-only"),
         "R could not fit it": not (source["results"] or {}).get("fixef"),

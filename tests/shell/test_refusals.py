@@ -60,8 +60,6 @@ FORMULAS = [
     ("y ~ only", ("'only'", "Remove")),
     ("y ~ x + (1 | only)", ("'only'", "single level", "emove")),
     ("y ~ lost", ("'lost'", "20")),
-    ("y ~ (1 | g) + (1 | h)", ("g", "h", "not yet supported", "Keep")),
-    ("y ~ (1 | g/h)", ("not yet supported",)),
     ("y ~ cs(x | g)", ("'cs'", "not yet supported", "us()")),
     ("y ~ ou(x | g)", ("'ou'", "not yet supported", "diag()")),
     ("y ~ foo(x | g)", ("foo",)),
