@@ -12,6 +12,7 @@ from jaxglmm.arrays import AnyArray
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
+from jaxglmm.nesting import nesting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Problem:
         offset: added to the first linear predictor; shape (obs,).
         groupings: the grouping factors.
         layout: how rows are arranged in memory.
+        parents: where each grouping factor is nested in the next one, the level of the next that
+            each level lies in, (level,) each; empty otherwise.
         family: the law with its link, static.
         predictors: linear predictor that each column of X feeds, static.
         weights_multiply: prior weights multiply the log-density even where the law would divide
@@ -81,6 +84,7 @@ class Problem:
     layout: Layout
     family: AbstractFamily = dataclasses.field(metadata={"static": True})
     predictors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    parents: tuple[AnyArray, ...] = ()
     weights_multiply: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property
@@ -123,5 +127,6 @@ def make_problem(
         layout=make_layout(n, codes[0], groupings[0].num_levels) if groupings else make_layout(n),
         family=family,
         predictors=(0,) * p if predictors is None else predictors,
+        parents=nesting(codes, [g.num_levels for g in groupings]),
         weights_multiply=weights_multiply,
     )

@@ -100,15 +100,15 @@ def search(
         s, W = score_and_weights(rows, eta, params.phi)
         g = penalised_gradient(rows, lam, s, u)
         newton = factor.solve(factor.factorise_safely(factor.assemble(rows, lam, W)), g)
-        along, decrement = factor.inner(g, state.step), factor.inner(g, newton)
+        along, decrement = factor.inner(rows, g, state.step), factor.inner(rows, g, newton)
         # At rounding level a slope has no sign to trust.
         judged = state.slope > 100 * eps
         back = judged & ~(along > -_OVERSHOOT * state.slope) | ~jnp.isfinite(decrement)
-        halved = factor.per_component(jnp.full_like(state.slope, -0.5), state.step)
-        step = _select(factor, back, halved, newton)
+        halved = factor.per_component(rows, jnp.full_like(state.slope, -0.5), state.step)
+        step = _select(rows, factor, back, halved, newton)
         moved = tuple(v + d for v, d in zip(u, step, strict=True))
         # A component sent back keeps looking along the same direction from the same origin.
-        kept = _select(factor, back, tuple(-d for d in step), step)
+        kept = _select(rows, factor, back, tuple(-d for d in step), step)
         total = jnp.sum(jnp.where(back, jnp.inf, jnp.abs(decrement)))
         lost = (state.iteration >= _LOST) & ~jnp.all(jnp.isfinite(decrement))
         return _State(
@@ -122,17 +122,17 @@ def search(
     def unfinished(state: _State) -> Array:
         return (state.decrement > tolerance) & (state.iteration < _MAX_ITERATIONS)
 
-    none = factor.inner(start, start) * 0.0
+    none = factor.inner(rows, start, start) * 0.0
     infinite = jnp.asarray(jnp.inf, rows.dtype)
     state = _State(start, start, none, infinite, jnp.asarray(0))
     state = jax.lax.while_loop(unfinished, body, state)
     return state.u, state.iteration, state.decrement
 
 
-def _select(factor: AbstractFactor, which: Array, yes: Effects, no: Effects) -> Effects:
+def _select(rows: Rows, factor: AbstractFactor, which: Array, yes: Effects, no: Effects) -> Effects:
     """Component by component, NaN in the branch not taken staying out."""
     ones = tuple(jnp.ones_like(v) for v in yes)
-    mask = factor.per_component(which.astype(ones[0].dtype), ones)
+    mask = factor.per_component(rows, which.astype(ones[0].dtype), ones)
     return tuple(jnp.where(m > 0.5, a, b) for m, a, b in zip(mask, yes, no, strict=True))
 
 

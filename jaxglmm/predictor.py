@@ -20,20 +20,32 @@ Predictors = tuple[Array, ...]
 
 def expand(rows: Rows, k: int, values: Array) -> Array:
     """Values of the levels of factor k, shape (level,), as seen by the rows (broadcastable)."""
-    if k == 0:
-        return (values if rows.one_to_one else values[rows.codes[0]])[None, :]
-    return values[rows.codes[k]]
+    if k > 0 and not rows.parents:
+        return values[rows.codes[k]]
+    if k > 0:
+        values = values[ancestors(rows, 0, k)]
+    return (values if rows.one_to_one else values[rows.codes[0]])[None, :]
 
 
 def reduce(rows: Rows, k: int, values: Array) -> Array:
     """Sums of row values over the levels of factor k: the transpose of `expand`."""
     num_levels = rows.groupings[k].num_levels
+    if k > 0 and rows.parents:
+        return jax.ops.segment_sum(reduce(rows, 0, values), ancestors(rows, 0, k), num_levels)
     if k > 0:
         return jax.ops.segment_sum(values.ravel(), rows.codes[k].ravel(), num_levels)
     sums = _column_sums(values)
     if rows.one_to_one:
         return sums
     return jax.ops.segment_sum(sums, rows.codes[0], num_levels, indices_are_sorted=True)
+
+
+def ancestors(rows: Rows, k: int, m: int) -> Array:
+    """Level of factor m that each level of factor k is nested in, m > k; shape (level,)."""
+    found = rows.parents[k]
+    for parent in rows.parents[k + 1 : m]:
+        found = parent[found]
+    return found
 
 
 def _column_sums(values: Array) -> Array:

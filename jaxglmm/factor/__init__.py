@@ -7,6 +7,7 @@ from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
+from jaxglmm.factor.nested import NestedFactor
 from jaxglmm.rows import Rows
 
 
@@ -16,7 +17,15 @@ def choose(rows: Rows) -> AbstractFactor:
         return EmptyFactor()
     if len(rows.groupings) == 1:
         return BlockFactor()
-    return CrossedFactor(rows.groupings)
+    return NestedFactor(rows.groupings) if rows.parents else CrossedFactor(rows.groupings)
 
 
-__all__ = ["AbstractFactor", "BlockFactor", "CrossedFactor", "DenseFactor", "EmptyFactor", "choose"]
+__all__ = [
+    "AbstractFactor",
+    "BlockFactor",
+    "CrossedFactor",
+    "DenseFactor",
+    "EmptyFactor",
+    "NestedFactor",
+    "choose",
+]

@@ -85,14 +85,14 @@ class AbstractFactor(abc.ABC):
 
     @abc.abstractmethod
     def contract(self, P: Any, H: Any) -> Array:
-        """sum(P * H), the trace of P H, within each independent component; (component,)."""
+        """sum(P * H), the trace of P H, in one part or more (one a level where `by_level`)."""
 
     @abc.abstractmethod
-    def inner(self, a: Effects, b: Effects) -> Array:
+    def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
         """Inner products a . b within each independent component of H; shape (component,)."""
 
     @abc.abstractmethod
-    def per_component(self, values: Array, a: Effects) -> Effects:
+    def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
         """Multiply each component of `a` by its own value."""
 
     @abc.abstractmethod

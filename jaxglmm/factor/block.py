@@ -8,7 +8,6 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.arrays import add
 from jaxglmm.factor import small
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.small import Stack
@@ -49,8 +48,7 @@ class BlockFactor(AbstractFactor):
         return [[[any_order(i, j, k) for j in range(i + 1)] for i in axes] for k in axes]
 
     def penalise(self, A: Stack, factors: tuple[Array, ...]) -> Stack:
-        H = small.congruence(A, factors[0])
-        return [[H[i][j] + (1.0 if i == j else 0.0) for j in range(i + 1)] for i in range(len(H))]
+        return small.plus_identity(small.congruence(A, factors[0]))
 
     def spread(self, P: Stack, factors: tuple[Array, ...]) -> Stack:
         return small.stored(small.outward(P, factors[0]))
@@ -87,16 +85,12 @@ class BlockFactor(AbstractFactor):
         return small.inverse(factor)
 
     def contract(self, P: Stack, H: Stack) -> Array:
-        return add(
-            (1.0 if i == j else 2.0) * P[i][j] * entry
-            for i, row in enumerate(H)
-            for j, entry in enumerate(row)
-        )
+        return small.products(P, H)
 
-    def inner(self, a: Effects, b: Effects) -> Array:
+    def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
         return jnp.sum(a[0] * b[0], axis=0)
 
-    def per_component(self, values: Array, a: Effects) -> Effects:
+    def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
         return (values * a[0],)
 
     def covariance_blocks(self, factor: Stack) -> Effects:

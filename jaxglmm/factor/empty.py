@@ -59,11 +59,11 @@ class EmptyFactor(AbstractFactor):
     def contract(self, P: Array, H: Array) -> Array:
         return P * H
 
-    def inner(self, a: Effects, b: Effects) -> Array:
+    def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
         del a, b
         return jnp.zeros((0,))
 
-    def per_component(self, values: Array, a: Effects) -> Effects:
+    def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
         del values
         return a
 

@@ -163,6 +163,25 @@ def times(M: Stack, a: Array) -> Array:
     return jnp.stack([sum(M[max(i, j)][min(i, j)] * a[j] for j in range(q)) for i in range(q)])
 
 
+def minus(M: Stack, change: Array) -> Stack:
+    """M - change, the latter as (row, column, level)."""
+    return [[entry - change[i, j] for j, entry in enumerate(row)] for i, row in enumerate(M)]
+
+
+def plus_identity(M: Stack) -> Stack:
+    """M + I."""
+    return [[e + 1.0 if i == j else e for j, e in enumerate(row)] for i, row in enumerate(M)]
+
+
+def products(P: Stack, M: Stack) -> Array:
+    """sum(P * M) over all entries, matrix by matrix; shape (level,)."""
+    return add(
+        (1.0 if i == j else 2.0) * P[i][j] * entry
+        for i, row in enumerate(M)
+        for j, entry in enumerate(row)
+    )
+
+
 def sandwich(P: Stack, M: Stack) -> Stack:
     """P M P for symmetric matrices, lower triangle."""
     q = len(P)

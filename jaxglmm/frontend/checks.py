@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.formula import RandomTerm
+from jaxglmm.nesting import nesting
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.model import GroupingData
@@ -131,7 +132,9 @@ def check_structures(terms: Collection[RandomTerm]) -> None:
 
 
 def check_memory(groupings: Sequence[GroupingData]) -> None:
-    """Refuse factors whose shared part of H would not fit in memory; the largest comes first."""
+    """Refuse crossed factors whose part of H would not fit in memory; the largest comes first."""
+    if nesting([g.codes for g in groupings], [len(g.levels) for g in groupings]):
+        return
     sizes = [len(g.levels) * g.Z.shape[1] for g in groupings]
     inner = sum(sizes[1:])
     numbers = sizes[0] * inner + inner**2 if inner else 0

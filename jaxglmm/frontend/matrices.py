@@ -232,7 +232,7 @@ def _groupings(
     columns: Columns,
     state: dict[str, Any],
 ) -> tuple[tuple[GroupingData, ...], tuple[GroupCoder, ...], tuple[tuple[str, ...], ...]]:
-    """The grouping factors; that with the most random effects comes first, as in lme4."""
+    """The grouping factors; that with the most levels comes first, as in lme4."""
     found: list[tuple[GroupingData, GroupCoder, tuple[str, ...]]] = []
     for factors, places in designs.by_grouping(terms):
         coder, levels, codes = fit_groups(factors, columns, state)
@@ -245,7 +245,7 @@ def _groupings(
         matrices = [encoded[key].matrix for key in keys]
         Z = matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1)
         found.append((GroupingData(coder.name, levels, codes, Z, tuple(own)), coder, keys))
-    found.sort(key=lambda one: -len(one[0].levels) * one[0].Z.shape[1])
+    found.sort(key=lambda one: -len(one[0].levels))
     groupings = tuple(grouping for grouping, _, _ in found)
     check_memory(groupings)
     return groupings, tuple(coder for _, coder, _ in found), tuple(keys for _, _, keys in found)

@@ -71,7 +71,7 @@ def algebra(factor, rows: Rows, psi, u) -> dict[str, object]:
         "logdet": factor.logdet(factored),
         "contract": jnp.sum(factor.contract(factor.selected_inverse(factored), other)),
         "covariance": factor.covariance_blocks(factored),
-        "inner": jnp.sum(factor.inner(u, solved)),
+        "inner": jnp.sum(factor.inner(rows, u, solved)),
     }
 
 
@@ -132,7 +132,7 @@ def test_a_matrix_that_is_not_positive_definite(q):
         H = jax.tree.map(jnp.negative, hessian_in_u(rows, factor, unflatten(psi, rows), u))
         assert np.isnan(factor.logdet(factor.factorise(H)))
         step = factor.solve(factor.factorise_safely(H), u)
-        assert np.all(np.isfinite(step[0])) and np.all(factor.inner(u, step) > 0)
+        assert np.all(np.isfinite(step[0])) and np.all(factor.inner(rows, u, step) > 0)
 
 
 def test_no_random_effects_is_a_random_effect_without_variance():

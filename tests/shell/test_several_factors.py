@@ -93,6 +93,11 @@ def test_a_factor_for_every_row() -> None:
     assert fit.converged and fit.data_info.groups == {"row": 90, "school": 6}
 
 
+def test_nested_factors_are_never_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "MAX_SHARED", 0)
+    assert jg.glmm("y ~ x + (1 | school/pupil)", DATA, family="poisson").converged
+
+
 def test_factors_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "MAX_SHARED", 50)
     with pytest.raises(jg.InputError, match="24 of 'pupil' and 6 of 'school'.*GB.*not yet supp"):

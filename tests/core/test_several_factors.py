@@ -10,7 +10,7 @@ import pytest
 from jaxglmm import families
 from jaxglmm.covariance import Diagonal, Unstructured
 from jaxglmm.design import Grouping, Term, make_problem
-from jaxglmm.factor import CrossedFactor, choose
+from jaxglmm.factor import CrossedFactor, NestedFactor, choose
 from jaxglmm.marginal import laplace
 from jaxglmm.marginal.hessian import hessian
 from jaxglmm.mode import find_mode, zeros
@@ -31,6 +31,8 @@ def codes(kind: str, n: int = 40) -> tuple[np.ndarray, ...]:
         return first, rng.integers(0, 5, n)
     if kind == "nested":
         return first, first // 3
+    if kind == "chain":  # the first is the observation, nested in all others; gaps in the second
+        return np.arange(n), np.arange(n) // 4 + 1, np.arange(n) // 12
     if kind == "gaps":  # levels without rows, and a level seen once
         second = np.where(first == 2, 1, 3)
         second[0] = 0
@@ -64,20 +66,22 @@ DESIGNS = [
     ("nested", (ONE, TWO)),
     ("gaps", (TWO, TWO)),
     ("three", (ONE, TWO, ONE)),
+    ("chain", (ONE, TWO, BOTH)),
 ]
+NESTED = ("nested", "chain")
 
 
 @pytest.mark.parametrize(("kind", "terms"), DESIGNS)
-def test_crossed_agrees_with_dense(kind, terms):
+def test_algebra_agrees_with_dense(kind, terms):
     rows, psi = design(kind, terms)
     factor = choose(rows)
-    assert isinstance(factor, CrossedFactor)
+    assert isinstance(factor, NestedFactor if kind in NESTED else CrossedFactor)
     u = tuple(jnp.asarray(np.random.default_rng(2).normal(size=v.shape)) for v in zeros(rows))
     run = jax.jit(algebra, static_argnums=0)
     close(run(factor, rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
-@pytest.mark.parametrize(("kind", "terms"), [DESIGNS[2], DESIGNS[5]])
+@pytest.mark.parametrize(("kind", "terms"), [DESIGNS[2], DESIGNS[5], DESIGNS[6]])
 def test_value_gradient_and_hessian_agree_with_dense(kind, terms):
     rows, psi = design(kind, terms)
 
@@ -90,11 +94,12 @@ def test_value_gradient_and_hessian_agree_with_dense(kind, terms):
     close(run(choose(rows), psi), run(oracle(rows), psi))
 
 
-def test_effects_on_two_linear_predictors():
+@pytest.mark.parametrize("kind", ["crossed", "nested"])
+def test_effects_on_two_linear_predictors(kind):
     """A gaussian location-scale model: the same factor's columns feed mean and log sd."""
     rng = np.random.default_rng(5)
-    n = 40
-    first, second = rng.integers(0, 8, n), rng.integers(0, 5, n)
+    first, second = codes(kind)
+    n = len(first)
     scale = (Term(Unstructured(1)), Term(Unstructured(1), predictor=1))
     groups = (
         Grouping(first.astype(np.int32), np.ones((n, 2)), 8, scale),
@@ -103,19 +108,33 @@ def test_effects_on_two_linear_predictors():
     X = np.ones((n, 2))
     problem = make_problem(rng.normal(size=n), X, LocationScale(), groups, predictors=(0, 1))
     rows = arrange(problem)
-    psi = np.array([0.2, -0.1, 0.5, 0.3, 0.4, 0.2])
+    psi = np.array([0.2, -0.1, 0.2, 0.1, 0.2, 0.1])  # H is positive definite for small effects
     u = tuple(jnp.asarray(rng.normal(size=v.shape)) for v in zeros(rows))
     run = jax.jit(algebra, static_argnums=0)
     close(run(choose(rows), rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
-def test_a_matrix_that_is_not_positive_definite():
+@pytest.mark.parametrize("kind", ["crossed", "nested"])
+def test_a_matrix_that_is_not_positive_definite(kind):
     """NaN from `factorise`, a direction of ascent from `factorise_safely`."""
-    rows, psi = design("crossed", (TWO, ONE))
+    rows, psi = design(kind, (TWO, ONE))
     factor, u = choose(rows), tuple(1.0 + v for v in zeros(rows))
     H = laplace.hessian_in_u(rows, factor, unflatten(psi, rows), u)
-    H = jax.tree.map(jnp.negative, H)
+    negative = jax.tree.map(jnp.negative, H)
+    H = negative._replace(up=H.up) if kind == "nested" else negative
     assert np.isnan(factor.logdet(factor.factorise(H)))
     step = factor.solve(factor.factorise_safely(H), u)
     assert all(np.all(np.isfinite(part)) for part in step)
-    assert np.all(factor.inner(u, step) > 0)
+    assert np.all(factor.inner(rows, u, step) > 0)
+
+
+def test_the_components_of_nested_factors_are_the_levels_of_the_last():
+    """Inner products within each, and their values given back to every level within."""
+    rows, _ = design("chain", (ONE, TWO, BOTH))
+    factor, rng = choose(rows), np.random.default_rng(6)
+    a, b = (tuple(jnp.asarray(rng.normal(size=v.shape)) for v in zeros(rows)) for _ in range(2))
+    each = factor.inner(rows, a, b)
+    assert each.shape == (rows.groupings[-1].num_levels,)
+    np.testing.assert_allclose(jnp.sum(each), oracle(rows).inner(rows, a, b)[0], rtol=1e-12)
+    scaled = factor.inner(rows, factor.per_component(rows, jnp.arange(5.0), a), b)
+    np.testing.assert_allclose(scaled, jnp.arange(5.0) * each, rtol=1e-12)
