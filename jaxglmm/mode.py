@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import minus, plus
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.likelihood import score, score_and_weights
 from jaxglmm.params import Params
@@ -67,7 +68,7 @@ def penalised_gradient(
 ) -> Effects:
     """Lambda' Z' score - u."""
     pulled = transpose_lambda(lam, transpose_random(rows, score_))
-    return tuple(values - v for values, v in zip(pulled, u, strict=True))
+    return minus(pulled, u)
 
 
 def tight(rows: Rows) -> float:
@@ -96,7 +97,7 @@ def search(
     def body(state: _State) -> _State:
         u = state.u
         random = random_part(rows, random_effects(lam, u))
-        eta = tuple(f + r for f, r in zip(fixed, random, strict=True))
+        eta = plus(fixed, random)
         s, W = score_and_weights(rows, eta, params.phi)
         g = penalised_gradient(rows, lam, s, u)
         newton = factor.solve(factor.factorise_safely(factor.assemble(rows, lam, W)), g)
@@ -106,7 +107,7 @@ def search(
         back = judged & ~(along > -_OVERSHOOT * state.slope) | ~jnp.isfinite(decrement)
         halved = factor.per_component(rows, jnp.full_like(state.slope, -0.5), state.step)
         step = _select(rows, factor, back, halved, newton)
-        moved = tuple(v + d for v, d in zip(u, step, strict=True))
+        moved = plus(u, step)
         # A component sent back keeps looking along the same direction from the same origin.
         kept = _select(rows, factor, back, tuple(-d for d in step), step)
         total = jnp.sum(jnp.where(back, jnp.inf, jnp.abs(decrement)))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxglmm.arrays import AnyArray
+from jaxglmm.arrays import AnyArray, plus
 from jaxglmm.rows import Rows
 
 Effects = tuple[AnyArray, ...]
@@ -137,8 +137,7 @@ def fixed_column(rows: Rows, k: Array) -> Predictors:
 
 def linear_predictor(rows: Rows, beta: Array, b: Effects) -> Predictors:
     """eta of every linear predictor, shape (slot, chunk) each."""
-    fixed, random = fixed_part(rows, beta), random_part(rows, b)
-    return tuple(f + r for f, r in zip(fixed, random, strict=True))
+    return plus(fixed_part(rows, beta), random_part(rows, b))
 
 
 def transpose_random(rows: Rows, r: Predictors) -> Effects:

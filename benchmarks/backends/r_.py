@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import atexit
 import shutil
 import subprocess
@@ -85,7 +86,7 @@ def r_left(problem: Problem) -> str:
     return f"cbind({problem.response}, {problem.trials} - {problem.response})"
 
 
-class _RBackend:
+class _RBackend(abc.ABC):
     name: str
     includes = "formula, design, optimisation, standard errors"
     compiles = False
@@ -95,11 +96,13 @@ class _RBackend:
         if not self.version():
             raise Unavailable(f"the R package {self.name} is not installed")
 
+    @abc.abstractmethod
     def version(self) -> str:
-        raise NotImplementedError
+        """Of the R package; empty where it is not installed."""
 
+    @abc.abstractmethod
     def call(self, problem: Problem) -> str:
-        raise NotImplementedError
+        """The fit, in R."""
 
     def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
         text = self.call(problem)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm import curvature
+from jaxglmm.arrays import plus
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.marginal import laplace
 from jaxglmm.marginal.hessian import Curved, hessian_of_pieces
@@ -27,7 +28,7 @@ from jaxglmm.rows import Rows
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
-_NEAR = 1e-7
+_NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point
 
 
 class Point(NamedTuple):
@@ -127,10 +128,7 @@ def _land(rows: Rows, state: Climb) -> Climb:
 
 def _along(state: Climb, step: Array) -> Effects:
     """Where the mode's tangents lead after a step."""
-    return tuple(
-        u + jnp.tensordot(step, du, axes=1)
-        for u, du in zip(state.at.u, state.curved.du, strict=True)
-    )
+    return plus(state.at.u, tuple(jnp.tensordot(step, du, axes=1) for du in state.curved.du))
 
 
 def _begin(rows: Rows, psi: Array, start: Effects) -> Climb:
@@ -152,7 +150,7 @@ def _begin(rows: Rows, psi: Array, start: Effects) -> Climb:
 
 def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float) -> Climb:
     """One evaluation, at the end of the step or at the point itself, and what follows from it."""
-    at = state.at
+    at, goal = state.at, _goal(rows)
     direction = state.metric @ at.gradient
     step = jnp.where(state.forced, 0.0, state.length) * direction
     trial, parts, passes, exact = _follow(rows, factor, state, step)
@@ -161,9 +159,9 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     promised = trial.gradient @ updated @ trial.gradient
     # So near, one step with the updated metric ends at rounding level: no Hessian is due before.
     interval = int(at.psi.shape[0] * factor.column_cost) + (promised < _NEAR)
-    stale = (state.age >= interval) | ~(promised > _goal(rows))
+    stale = (state.age >= interval) | ~(promised > goal)
     # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
-    done = accept & state.certified & (promised <= _goal(rows))
+    done = accept & state.certified & (promised <= goal)
     due = state.forced | done | accept & stale & ~state.certified
     fresh = _when(due, lambda _: _curve(rows, factor, trial, parts), (state.curved, updated))
     curved, metric = fresh[0], jnp.where(accept, fresh[1], state.metric)
@@ -172,7 +170,6 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     shorter = _shorter(state.length, state.promise, trial.value - at.value)
     # A step failed for its metric's sake, or a point would end the ascent with a rough mode.
     failed = ~accept & (state.age > 0) & (state.certified | (shorter < 1e-3))
-    goal = _goal(rows)
     rough = accept & ~exact & (promise <= goal) & (state.promise > goal)
     return Climb(
         at=here,

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import add
 from jaxglmm.predictor import Effects, Predictors
 from jaxglmm.rows import Rows
 
@@ -87,13 +89,15 @@ class AbstractFactor(abc.ABC):
     def contract(self, P: Any, H: Any) -> Array:
         """sum(P * H), the trace of P H, in one part or more (one a level where `by_level`)."""
 
-    @abc.abstractmethod
     def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
-        """Inner products a . b within each independent component of H; shape (component,)."""
+        """Inner products a . b within each independent component of H, here one; (component,)."""
+        del rows
+        return add(jnp.sum(v * w) for v, w in zip(a, b, strict=True))[None]
 
-    @abc.abstractmethod
     def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
         """Multiply each component of `a` by its own value."""
+        del rows
+        return tuple(values[0] * part for part in a)
 
     @abc.abstractmethod
     def covariance_blocks(self, factor: Any) -> Effects:

@@ -210,12 +210,6 @@ class CrossedFactor(AbstractFactor):
         blocks = jnp.sum(BlockFactor().contract(P.blocks, H.blocks))
         return (blocks + 2.0 * jnp.sum(P.border * H.border) + jnp.sum(P.inner * H.inner))[None]
 
-    def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
-        return jnp.sum(joined.join(a) * joined.join(b))[None]
-
-    def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
-        return tuple(values[0] * part for part in a)
-
     def covariance_blocks(self, factor: Eliminated) -> Effects:
         P = self.selected_inverse(factor)
         first = jnp.moveaxis(small.to_dense(P.blocks), 0, -1)

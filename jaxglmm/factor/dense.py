@@ -83,11 +83,5 @@ class DenseFactor(AbstractFactor):
     def contract(self, P: Array, H: Array) -> Array:
         return jnp.sum(P * H)[None]
 
-    def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
-        return jnp.sum(joined.join(a) * joined.join(b))[None]
-
-    def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
-        return tuple(values[0] * part for part in a)
-
     def covariance_blocks(self, factor: Array) -> Effects:
         return joined.diagonal_blocks(self.selected_inverse(factor), self.groupings)

@@ -12,8 +12,8 @@ from jaxglmm.ascent import Estimate, maximise_rows
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.frontend import programs
-from jaxglmm.frontend.basis import Basis, change_basis
 from jaxglmm.inference import effects, vcov
+from jaxglmm.inference.basis import Basis, change_basis
 from jaxglmm.inference.natural import Natural, natural
 from jaxglmm.layout import bucket, make_layout
 from jaxglmm.params import Params

@@ -24,10 +24,10 @@ from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.groups import GroupCoder, fit_groups
 from jaxglmm.frontend.model import Encoders, GroupingData, ModelData, NewData, TermData
 from jaxglmm.frontend.newdata import evaluate_offset, new_data
-from jaxglmm.frontend.rank import independent_columns
 from jaxglmm.frontend.response import ResponseData, response_data
 from jaxglmm.frontend.tokens import column_name
 from jaxglmm.frontend.variables import columns_in, plain_columns
+from jaxglmm.rank import independent_columns
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.encode import Encoded

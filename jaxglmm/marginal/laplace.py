@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.arrays import add
+from jaxglmm.arrays import add, plus
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.likelihood import (
     Partials,
@@ -207,7 +207,7 @@ def chord(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Effects
     lam = relative_factors(rows, params.theta)
     eta = linear_predictor(rows, params.beta, random_effects(lam, fixed_u))
     g = penalised_gradient(rows, lam, score(rows, eta, params.phi), fixed_u)
-    return tuple(v + d for v, d in zip(fixed_u, factor.solve(fixed, g), strict=True))
+    return plus(fixed_u, factor.solve(fixed, g))
 
 
 def refined(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> tuple[Array, Array]:

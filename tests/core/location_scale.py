@@ -34,7 +34,7 @@ class LocationScale(AbstractFamily):
         return -0.5 * math.log(2 * math.pi) + 0.0 * y
 
     def variance(self, mu: Any, phi: Any, weight: Any) -> Any:
-        raise NotImplementedError("the variance is a predictor of its own")
+        raise TypeError("the variance is a predictor of its own")
 
     def initial_mean(self, y: Any, weight: Any) -> Any:
         return y

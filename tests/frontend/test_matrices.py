@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.rank import independent_columns
+from jaxglmm.rank import independent_columns
 
 
 def test_a_plain_model(build, table) -> None:

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import jaxglmm as jg
+from jaxglmm.inference.basis import change_basis
 
 from .awkward import COUNTS, MIXED, G, X, beta, checked, plain, table
 from .reference import Model
@@ -67,8 +68,22 @@ def test_a_start_where_predictors_lie_far_from_zero() -> None:
     np.testing.assert_allclose(again.log_likelihood, far.log_likelihood, rtol=1e-10)
 
 
-def test_an_unknown_error_far_from_zero_stays_unknown() -> None:
-    """Separated responses: the flat direction is not smeared over what is known."""
+def test_an_unknown_error_is_not_smeared_over_what_is_known() -> None:
+    """A flat theta (NaN) leaves beta its errors; a flat coefficient takes those it mixes with."""
+    problem, _ = jg.build(MIXED, table(x=X + 1e4), family="poisson")
+    moved, basis = change_basis(problem)
+    assert basis is not None
+    np.testing.assert_allclose(moved.X @ basis.A[:2, :2], problem.X, rtol=1e-12)
+    V = np.diag([1.0, 2.0, np.nan])
+    out = basis.covariance_outward(V)
+    expected = basis.T[:2, :2] @ V[:2, :2] @ basis.T[:2, :2].T
+    np.testing.assert_allclose(out[:2, :2], expected, rtol=1e-12)
+    assert np.isnan(out[2]).all() and np.isnan(out[:, 2]).all()
+    lost = basis.covariance_outward(np.diag([1.0, np.nan, 1.0]))
+    assert np.isnan(lost[:2]).all() and lost[2, 2] == 1.0
+
+
+def test_separation_far_from_zero_is_named() -> None:
     y = (X > 0).astype(float)
     fit = checked(MIXED, table(x=X + 1e4, y=y), "binomial")
     assert fit.status == "separated"

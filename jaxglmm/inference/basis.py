@@ -16,8 +16,8 @@ import numpy as np
 
 from jaxglmm.ascent import Estimate
 from jaxglmm.design import Problem
-from jaxglmm.frontend.rank import smallest_pivot
 from jaxglmm.params import Params
+from jaxglmm.rank import smallest_pivot
 
 _NARROW = 1e-2  # sine of the angle between a column and those before it that asks for a new basis
 
