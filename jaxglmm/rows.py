@@ -13,6 +13,7 @@ from jax import Array
 
 from jaxglmm.design import Grouping, Problem
 from jaxglmm.families import AbstractFamily
+from jaxglmm.pattern import AbstractPattern
 
 
 @jax.tree_util.register_dataclass
@@ -28,8 +29,7 @@ class Rows:
         X: fixed-effects columns; shape (fixed, slot, chunk).
         Z: columns of each grouping factor; shape (column, slot, chunk) each.
         codes: levels of each grouping factor: (chunk,) of the leading one, else (slot, chunk).
-        parents: where each factor is nested in the next, the level of the next that each level
-            lies in, (level,) each; empty otherwise.
+        pattern: which levels of the grouping factors meet, its arrays over rows in chunk order.
         free: whether each column of X has a coefficient to estimate (padding has none).
         groupings: the factors' static structure.
         family, predictors, one_to_one: as in `Problem` and `Layout`, static.
@@ -42,7 +42,7 @@ class Rows:
     X: Array
     Z: tuple[Array, ...]
     codes: tuple[Array, ...]
-    parents: tuple[Array, ...]
+    pattern: AbstractPattern
     free: Array
     groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
     family: AbstractFamily = dataclasses.field(metadata={"static": True})
@@ -117,7 +117,7 @@ def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) ->
             layout.levels if i == 0 else xp.asarray(g.codes)[rows]
             for i, g in enumerate(problem.groupings)
         ),
-        parents=tuple(xp.asarray(p) for p in problem.parents),
+        pattern=problem.pattern.gathered(rows, xp),
         free=xp.arange(num_fixed or problem.X.shape[1]) < problem.X.shape[1],
         groupings=tuple(_structure(g) for g in problem.groupings),
         family=family,

@@ -21,7 +21,7 @@ from jaxglmm.arrays import plus
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.marginal import laplace
 from jaxglmm.marginal.hessian import Curved, hessian_of_pieces
-from jaxglmm.mode import search, tight
+from jaxglmm.mode import Kept, no_factor, search, tight
 from jaxglmm.params import flatten, free_params, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows
@@ -45,6 +45,7 @@ class Climb(NamedTuple):
 
     at: Point
     curved: Curved  # where the Hessian was last due
+    kept: Any  # the factor of H at the last point evaluated, where the factor keeps
     metric: Array
     promise: Array  # of a full step, in log-likelihood
     length: Array
@@ -66,11 +67,16 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    rows: Rows, factor: AbstractFactor, psi: Array, start: Effects, tolerance: Array
+    rows: Rows,
+    factor: AbstractFactor,
+    psi: Array,
+    start: Effects,
+    tolerance: Array,
+    kept: Any = None,
 ) -> Evaluation:
-    """Mode, log-likelihood and gradient at psi; `tolerance` is the mode finder's."""
+    """Mode, log-likelihood and gradient at psi; `tolerance` and `kept` are the mode finder's."""
     params = unflatten(psi, rows)
-    u, passes, left = search(rows, factor, params, start, tolerance)
+    u, passes, left = search(rows, factor, params, start, tolerance, kept)
     at = laplace.pieces(rows, factor, params, u, order=4)
     gradient = flatten(laplace.gradient(rows, factor, params, at))
     gradient = jnp.where(free_params(rows, psi), gradient, 0.0)
@@ -107,7 +113,7 @@ def climb(
     def body(state: Climb) -> Climb:
         return _advance(rows, factor, state, tolerance)
 
-    return _land(rows, jax.lax.while_loop(unfinished, body, _begin(rows, psi, start)))
+    return _land(rows, jax.lax.while_loop(unfinished, body, _begin(rows, factor, psi, start)))
 
 
 def _goal(rows: Rows) -> float:
@@ -131,11 +137,12 @@ def _along(state: Climb, step: Array) -> Effects:
     return plus(state.at.u, tuple(jnp.tensordot(step, du, axes=1) for du in state.curved.du))
 
 
-def _begin(rows: Rows, psi: Array, start: Effects) -> Climb:
+def _begin(rows: Rows, factor: AbstractFactor, psi: Array, start: Effects) -> Climb:
     zero, none = jnp.zeros((), rows.dtype), jnp.zeros((psi.shape[0],) * 2, rows.dtype)
     return Climb(
         at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi)),
         curved=Curved(none, tuple(jnp.zeros((psi.shape[0], *u.shape), rows.dtype) for u in start)),
+        kept=no_factor(rows, factor),
         metric=none,
         promise=zero + jnp.inf,
         length=zero + 1.0,
@@ -174,6 +181,7 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     return Climb(
         at=here,
         curved=curved,
+        kept=Kept(parts.factored, jnp.isfinite(trial.value)) if factor.keeps else (),
         metric=metric,
         promise=promise,
         length=jnp.where(accept, 1.0, shorter),
@@ -189,7 +197,8 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
 def _follow(rows: Rows, factor: AbstractFactor, state: Climb, step: Array) -> Evaluation:
     """The evaluation at the step's end, the mode sought from where its tangents lead."""
     tolerance = mode_tolerance(rows, state.promise)
-    return evaluate(rows, factor, state.at.psi + step, _along(state, step), tolerance)
+    there, u = state.at.psi + step, _along(state, step)
+    return evaluate(rows, factor, there, u, tolerance, state.kept)
 
 
 def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.factor import small
-from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.factor.base import AbstractFactor, pair_sums
 from jaxglmm.factor.small import Stack
 from jaxglmm.predictor import Effects, Predictors, expand, reduce
 from jaxglmm.rows import Rows
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BlockFactor(AbstractFactor):
     """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
@@ -83,6 +85,11 @@ class BlockFactor(AbstractFactor):
 
     def selected_inverse(self, factor: Stack) -> Stack:
         return small.inverse(factor)
+
+    def trace_products(self, H: Stack, factor: Stack, P: Stack, moved: Stack) -> Array:
+        del H, factor
+        halves = jax.vmap(lambda M: small.product(P, M))(moved)
+        return pair_sums(halves, jnp.swapaxes(halves, 1, 2))
 
     def contract(self, P: Stack, H: Stack) -> Array:
         return small.products(P, H)

@@ -182,19 +182,22 @@ def products(P: Stack, M: Stack) -> Array:
     )
 
 
-def sandwich(P: Stack, M: Stack) -> Stack:
-    """P M P for symmetric matrices, lower triangle."""
-    q = len(P)
+def product(P: Stack, M: Stack) -> Array:
+    """P M of symmetric matrices, (row, column, level)."""
+    q = len(M)
 
     def entry(A: Stack, i: int, j: int) -> Array:
         return A[max(i, j)][min(i, j)]
 
-    PM = [
+    rows = [
         [add(entry(P, i, k) * entry(M, k, j) for k in range(q)) for j in range(q)] for i in range(q)
     ]
-    return [
-        [add(PM[i][k] * entry(P, k, j) for k in range(q)) for j in range(i + 1)] for i in range(q)
-    ]
+    return jnp.stack([jnp.stack(row) for row in rows])
+
+
+def take(M: Stack, levels: Array) -> Stack:
+    """The matrices of these levels."""
+    return [[entry[levels] for entry in row] for row in M]
 
 
 def _dot(A: Stack, T: Array, i: int, j: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.formula import RandomTerm
-from jaxglmm.nesting import nesting
+from jaxglmm.pattern import find_nesting
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.model import GroupingData
@@ -133,7 +133,7 @@ def check_structures(terms: Collection[RandomTerm]) -> None:
 
 def check_memory(groupings: Sequence[GroupingData]) -> None:
     """Refuse crossed factors whose part of H would not fit in memory; the largest comes first."""
-    if nesting([g.codes for g in groupings], [len(g.levels) for g in groupings]):
+    if find_nesting([g.codes for g in groupings], [len(g.levels) for g in groupings]):
         return
     sizes = [len(g.levels) * g.Z.shape[1] for g in groupings]
     inner = sum(sizes[1:])

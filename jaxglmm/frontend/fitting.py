@@ -80,11 +80,8 @@ def padded_rows(problem: Problem) -> Rows:
     codes = problem.groupings[0].codes if groupings else None
     levels = groupings[0].num_levels if groupings else 1
     layout = make_layout(problem.num_obs, codes, levels, padded=True)
-    parents = tuple(
-        np.pad(p, (0, g.num_levels - len(p)))
-        for p, g in zip(problem.parents, groupings, strict=False)
-    )
-    padded = problem.replace(groupings=groupings, layout=layout, parents=parents)
+    pattern = problem.pattern.padded(tuple(g.num_levels for g in groupings))
+    padded = problem.replace(groupings=groupings, layout=layout, pattern=pattern)
     return arrange(padded, num_fixed=bucket(problem.X.shape[1]), xp=np)
 
 

@@ -77,7 +77,7 @@ def test_algebra_agrees_with_dense(kind, terms):
     factor = choose(rows)
     assert isinstance(factor, NestedFactor if kind in NESTED else CrossedFactor)
     u = tuple(jnp.asarray(np.random.default_rng(2).normal(size=v.shape)) for v in zeros(rows))
-    run = jax.jit(algebra, static_argnums=0)
+    run = jax.jit(algebra)
     close(run(factor, rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
@@ -90,7 +90,7 @@ def test_value_gradient_and_hessian_agree_with_dense(kind, terms):
         both = laplace.value_and_gradient(rows, factor, psi, u)
         return u, both, hessian(rows, factor, psi, u).hessian
 
-    run = jax.jit(everything, static_argnums=0)
+    run = jax.jit(everything)
     close(run(choose(rows), psi), run(oracle(rows), psi))
 
 
@@ -110,7 +110,7 @@ def test_effects_on_two_linear_predictors(kind):
     rows = arrange(problem)
     psi = np.array([0.2, -0.1, 0.2, 0.1, 0.2, 0.1])  # H is positive definite for small effects
     u = tuple(jnp.asarray(rng.normal(size=v.shape)) for v in zeros(rows))
-    run = jax.jit(algebra, static_argnums=0)
+    run = jax.jit(algebra)
     close(run(choose(rows), rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
