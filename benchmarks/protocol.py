@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:  # NumPy starts after `machine.limit_threads`
+    import pandas as pd
 
-from benchmarks.problems import Problem
+    from benchmarks.problems import Problem
 
 
 class Unsupported(Exception):
