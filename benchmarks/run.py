@@ -207,7 +207,8 @@ def main() -> None:
             continue
         rows += new
         print("\n".join(map(line_of, new)), flush=True)
-        store.write(arguments.out, "fits", about, rows)
+        if rows:
+            store.write(arguments.out, "fits", about, rows)
 
 
 if __name__ == "__main__":
