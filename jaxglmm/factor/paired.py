@@ -346,7 +346,7 @@ def _entry_sums(C: Array, V: Array, link: Links) -> Array:
 
     def entry(i: int, j: int) -> Array:
         pairs = add(C[a, i][link.left] * V[a, j][link.right] for a in range(C.shape[0]))
-        return jax.ops.segment_sum(pairs, link.entry, link.row.shape[0], indices_are_sorted=True)
+        return jax.ops.segment_sum(pairs, link.entry, link.row.shape[0])
 
     return _table(C.shape[1], V.shape[1], entry)
 

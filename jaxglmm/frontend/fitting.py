@@ -75,7 +75,8 @@ def _maximise_and_describe(rows: Rows, given: Params | None, *, control: Control
 def padded_rows(problem: Problem) -> Rows:
     """The problem's rows in a layout of bucketed shape, as NumPy arrays."""
     groupings = tuple(
-        dataclasses.replace(g, num_levels=bucket(g.num_levels)) for g in problem.groupings
+        dataclasses.replace(g, num_levels=bucket(g.num_levels, fine=k > 0))
+        for k, g in enumerate(problem.groupings)
     )
     codes = problem.groupings[0].codes if groupings else None
     levels = groupings[0].num_levels if groupings else 1
