@@ -19,7 +19,7 @@ from jaxglmm.rows import Rows
 _LARGE = 1 << 24  # numbers in third-order sums that no speed would pay for
 
 Cubic: TypeAlias = list[Stack] | Array
-"""A stack for every column; of wide ones an array (column, level, column, column)."""
+"""A stack for every column; of wide ones an array (level, column, column, column)."""
 
 
 def choose_block(rows: Rows) -> BlockFactor:
@@ -77,7 +77,7 @@ class BlockFactor(AbstractFactor):
     def moved(self, A: Stack, cubic: Cubic, v: Effects) -> Stack:
         if not isinstance(cubic, list):
             return small.to_dense(A) - jnp.einsum(
-                "klij,kl->lij", cubic, v[0], precision=lax.Precision.HIGHEST
+                "lkij,kl->lij", cubic, v[0], precision=lax.Precision.HIGHEST
             )
         for A3, value in zip(cubic, v[0], strict=True):
             A = jax.tree.map(lambda m, a, value=value: m - a * value, A, A3)
@@ -85,7 +85,7 @@ class BlockFactor(AbstractFactor):
 
     def contract_cubic(self, P: Stack, cubic: Cubic) -> Effects:
         if not isinstance(cubic, list):
-            return (jnp.einsum("klij,lij->kl", cubic, P, precision=lax.Precision.HIGHEST),)
+            return (jnp.einsum("lkij,lij->kl", cubic, P, precision=lax.Precision.HIGHEST),)
         return (jnp.stack([small.products(A3, P) for A3 in cubic]),)
 
     def penalise(self, A: Stack, factors: tuple[Array, ...]) -> Stack:

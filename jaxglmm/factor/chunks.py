@@ -54,12 +54,12 @@ def gram(rows: Rows, W: tuple[Predictors, ...]) -> Array:
 
 
 def cubic(rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> Array:
-    """Z'(T z)Z for every column z; shape (column, level, column, column)."""
+    """Z'(T z)Z for every column z; shape (level, column z, column, column)."""
 
     def along(z: Array, c: int) -> Array:
         return gram(rows, tuple(tuple(partials[c] * z for partials in row) for row in T))
 
-    return by_column(rows, 0, along)
+    return jnp.moveaxis(by_column(rows, 0, along), 0, 1)
 
 
 def leverages(rows: Rows, Q: Array) -> tuple[Predictors, ...]:
