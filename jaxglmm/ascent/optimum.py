@@ -26,6 +26,7 @@ from jaxglmm.mode import zeros
 from jaxglmm.params import Params, flatten, free_params, unflatten
 from jaxglmm.predictor import (
     Effects,
+    by_column,
     linear_predictor,
     random_effects,
     reduce,
@@ -102,13 +103,19 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
     eta = linear_predictor(rows, params.beta, random_effects(lam, u))
     _, W = score_and_weights(rows, eta, params.phi)
     worst = jnp.asarray(jnp.inf, rows.dtype)
-    for k, grouping in enumerate(rows.groupings):
-        for column, a in enumerate(grouping.predictors):
-            information = reduce(rows, k, rows.Z[k][column] ** 2 * jnp.abs(W[a][a]))
-            levels = jnp.maximum(jnp.sum(information > 0), 1)
-            mean = jnp.sum(information) / levels
-            worst = jnp.minimum(worst, jnp.abs(lam[k][column, column]) * jnp.sqrt(mean))
+    for k, L in enumerate(lam):
+        information = by_column(
+            rows, k, lambda z, a, k=k: _information(rows, k, z * z * jnp.abs(W[a][a]))
+        )
+        entries = jnp.abs(jnp.diagonal(L)) * jnp.sqrt(information)
+        worst = jnp.minimum(worst, jnp.min(entries))
     return worst < _SINGULAR
+
+
+def _information(rows: Rows, k: int, values: Array) -> Array:
+    """The mean over the levels of factor k that have any."""
+    sums = reduce(rows, k, values)
+    return jnp.sum(sums) / jnp.maximum(jnp.sum(sums > 0), 1)
 
 
 def _status(

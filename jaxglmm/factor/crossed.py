@@ -167,12 +167,8 @@ class CrossedFactor(AbstractFactor):
     def selected_inverse(self, factor: Eliminated) -> Bordered:
         inner = joined.inverse(factor.schur)
         border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
-        blocks = small.inverse(factor.lower)
-        corrected = [
-            [block - jnp.sum(border[i] * factor.V[j], axis=-1) for j, block in enumerate(row)]
-            for i, row in enumerate(blocks)
-        ]
-        return Bordered(corrected, border, inner)
+        change = _products(border, factor.V)
+        return Bordered(small.minus(small.inverse(factor.lower), change), border, inner)
 
     def trace_products(
         self, H: Bordered, factor: Eliminated, P: Bordered, moved: Bordered
@@ -211,6 +207,11 @@ class CrossedFactor(AbstractFactor):
 def _levels(rows: Rows, k: int) -> Array:
     """Level of factor k of every row, broadcastable to (slot, chunk)."""
     return rows.codes[0][None, :] if k == 0 else rows.codes[k]
+
+
+def _products(a: Array, b: Array) -> Array:
+    """a b' of every level for borders (column, level, inner); (column, column, level)."""
+    return jnp.sum(a[:, None] * b[None], axis=-1)
 
 
 def _eliminate(lower: Stack, H: Bordered) -> tuple[Array, Array]:
