@@ -155,7 +155,7 @@ class GLMM:
         """The law's own parameters on their natural scale."""
         names = self.family.phi_names
         values = np.asarray(self.natural.values)[len(self.natural.values) - len(names) :]
-        return dict(zip(names, map(float, values), strict=True))
+        return {**dict(zip(names, map(float, values), strict=True)), **self.family.known}
 
     @property
     def joint_covariance(self) -> np.ndarray:
