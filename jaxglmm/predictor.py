@@ -1,7 +1,7 @@
 """The linear predictor and its transpose: eta = X beta + Z b + offset, b = Lambda(theta) u.
 
-Random effects are a tuple with one array of shape (column, level) per grouping factor. A linear
-predictor is a tuple with one (slot, chunk) array per predictor of the law.
+Random effects b are a tuple with one array of shape (column, level) per grouping factor, spherical
+ones u one of shape (latent, level): Lambda need not be square. A linear predictor is a tuple with one (slot, chunk) array per predictor of the law.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxglmm.arrays import AnyArray, plus
-from jaxglmm.rows import Rows
+from jaxglmm.rows import Rows, by_term
 
 Effects = tuple[AnyArray, ...]
 Predictors = tuple[Array, ...]
@@ -68,26 +68,11 @@ def total(rows: Rows, values: Array) -> Array:
 
 
 def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
-    """Lambda of each grouping factor, shape (column, column): its terms' L on the diagonal."""
-    factors, start = [], 0
-    for grouping in rows.groupings:
-        blocks = []
-        for term in grouping.terms:
-            stop = start + term.covariance.num_theta
-            blocks.append(term.covariance.factor(theta[start:stop]))
-            start = stop
-        factors.append(blocks[0] if len(blocks) == 1 else _block_diagonal(blocks))
-    return tuple(factors)
-
-
-def _block_diagonal(blocks: list[Array]) -> Array:
-    size = sum(block.shape[0] for block in blocks)
-    matrix, first = jnp.zeros((size, size), blocks[0].dtype), 0
-    for block in blocks:
-        last = first + block.shape[0]
-        matrix = matrix.at[first:last, first:last].set(block)
-        first = last
-    return matrix
+    """Lambda of each grouping factor, shape (column, latent): its terms' L on the diagonal."""
+    blocks: list[list[Array]] = [[] for _ in rows.groupings]
+    for own in by_term(rows, theta):
+        blocks[own.grouping].append(own.covariance.factor(own.theta, own.constants))
+    return tuple(of[0] if len(of) == 1 else jax.scipy.linalg.block_diag(*of) for of in blocks)
 
 
 def random_effects(factors: tuple[Array, ...], u: Effects) -> Effects:

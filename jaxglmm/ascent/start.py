@@ -189,13 +189,13 @@ def _moment_sds(rows: Rows, s: Predictors, weights: Predictors) -> tuple[Array, 
 
 
 def _theta(rows: Rows, sds: tuple[Array, ...]) -> Array:
-    """theta of uncorrelated random effects with these standard deviations."""
+    """What each term's structure makes of the standard deviations of its columns."""
     parts = []
-    for values, grouping in zip(sds, rows.groupings, strict=True):
+    for values, grouping, constants in zip(sds, rows.groupings, rows.constants, strict=True):
         first = 0
-        for term in grouping.terms:
+        for term, own in zip(grouping.terms, constants, strict=True):
             last = first + term.covariance.dim
-            parts.append(term.covariance.start(values[first:last]))
+            parts.append(term.covariance.start(values[first:last], own))
             first = last
     return jnp.concatenate(parts) if parts else jnp.zeros((0,), rows.dtype)
 

@@ -127,20 +127,23 @@ def inverse(L: Stack) -> Stack:
 
 
 def congruence(A: Stack, T: Array) -> Stack:
-    """T' A T for a shared lower-triangular T of shape (q, q), lower triangle."""
-    q = len(A)
-    AT = [[_dot(A, T, i, j) for j in range(q)] for i in range(q)]
-    return [[add(T[k, i] * AT[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]
+    """T' A T for a shared T of shape (q, r), lower triangle."""
+    q, r = T.shape
+    AT = [
+        [add(A[max(i, k)][min(i, k)] * T[k, j] for k in range(q)) for j in range(r)]
+        for i in range(q)
+    ]
+    return [[add(T[k, i] * AT[k][j] for k in range(q)) for j in range(i + 1)] for i in range(r)]
 
 
 def outward(P: Stack, T: Array) -> Stack:
-    """T P T' for a shared lower-triangular T of shape (q, q), lower triangle."""
-    q = len(P)
+    """T P T' for a shared T of shape (q, r), lower triangle."""
+    q, r = T.shape
     TP = [
-        [sum(T[i, k] * P[max(k, j)][min(k, j)] for k in range(i + 1)) for j in range(q)]
+        [add(T[i, k] * P[max(k, j)][min(k, j)] for k in range(r)) for j in range(r)]
         for i in range(q)
     ]
-    return [[add(TP[i][k] * T[j, k] for k in range(j + 1)) for j in range(i + 1)] for i in range(q)]
+    return [[add(TP[i][k] * T[j, k] for k in range(r)) for j in range(i + 1)] for i in range(q)]
 
 
 def stored(M: Stack) -> Stack:
@@ -195,12 +198,3 @@ def sandwich(P: Stack, M: Stack) -> Stack:
     return [
         [add(PM[i][k] * entry(P, k, j) for k in range(q)) for j in range(i + 1)] for i in range(q)
     ]
-
-
-def _dot(A: Stack, T: Array, i: int, j: int) -> Array:
-    """Entry (i, j) of A T, T lower triangular."""
-    q = len(A)
-    total = A[max(i, j)][min(i, j)] * T[j, j]
-    for k in range(j + 1, q):
-        total = total + A[max(i, k)][min(i, k)] * T[k, j]
-    return total

@@ -66,13 +66,10 @@ def _covariance_rows(fit: GLMM) -> list[tuple[str, str, str, str | None, str]]:
     rows: list[tuple[str, str, str, str | None, str]] = []
     for data, grouping in zip(fit.data.groupings, fit.problem.groupings, strict=True):
         for names, term in zip(data.terms, grouping.terms, strict=True):
-            rows += [("cond", data.name, name, None, "sd") for name in names.names]
-            if term.covariance.has_correlations:
-                rows += [
-                    ("cond", data.name, names.names[i], names.names[j], "corr")
-                    for i in range(len(names.names))
-                    for j in range(i)
-                ]
+            rows += [
+                ("cond", data.name, names.names[i], None if j is None else names.names[j], kind)
+                for kind, i, j in term.covariance.parameters
+            ]
     rows += [("cond", "family", name, None, "family") for name in fit.family.phi_names]
     return rows
 
