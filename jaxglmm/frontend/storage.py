@@ -188,6 +188,7 @@ def _numbers(solution: Fitted) -> dict[str, np.ndarray]:
     numbers |= {"beta": e.params.beta, "theta": e.params.theta, "phi": e.params.phi}
     numbers |= {"hessian": e.hessian, "covariance": solution.covariance}
     numbers |= {"natural": solution.natural.values, "jacobian": solution.natural.jacobian}
+    numbers |= {"at_bound": solution.at_bound}
     for k, u in enumerate(e.u):
         numbers |= {f"u{k}": u, f"b{k}": solution.b[k], f"b_variance{k}": solution.b_variance[k]}
     return numbers
@@ -207,6 +208,7 @@ def _read_numbers(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fitt
         estimate=estimate,
         covariance=arrays["covariance"],
         natural=Natural(arrays["natural"], arrays["jacobian"]),
+        at_bound=arrays["at_bound"],
         b=each("b"),
         b_variance=each("b_variance"),
         compile_seconds=header["seconds"][0],

@@ -85,7 +85,9 @@ def complete(
         constants = (cholesky_factor(term, _option(term), matrices, names),)
     elif term.structure == PATTERN:
         arguments["zeros"] = zero_pairs(":".join(term.factors), mask, names)
-    about = TermData(term.structure, names, term.text, arguments, constants)
+    # The deviation of propto is that of a column whose entry on K's diagonal is one.
+    shared = " + ".join(encoded.is_categorical) or None if term.structure == "propto" else None
+    about = TermData(term.structure, names, term.text, arguments, constants, shared)
     return about, encoded.matrix, None
 
 
