@@ -77,7 +77,9 @@ def check_matrices(matrices: Any, terms: tuple[RandomTerm, ...]) -> None:
             f"matrices: expected a dict of names and matrices, got {type(matrices).__name__}; "
             "write matrices={'K': K} for propto(0 + f | g, K)."
         )
-    used = [value for term in terms if term.structure == "propto" for value in term.options.values()]
+    used = [
+        value for term in terms if term.structure == "propto" for value in term.options.values()
+    ]
     for name in matrices:
         if name not in used:
             raise InputError(
@@ -131,9 +133,7 @@ def _labels(where: str, given: Any) -> list[str] | None:
     return rows
 
 
-def _places(
-    where: str, labels: list[str], columns: tuple[str, ...], term: RandomTerm
-) -> list[int]:
+def _places(where: str, labels: list[str], columns: tuple[str, ...], term: RandomTerm) -> list[int]:
     """The place of each column's label."""
     wanted = list(columns)
     if not set(wanted) <= set(labels):

@@ -115,7 +115,10 @@ def _own_each(given: Any) -> Any:
     """The same for the arrays and data frames of a dict."""
     if not isinstance(given, Mapping):
         return given
-    return {name: value if isinstance(value, str) else copy.deepcopy(value) for name, value in given.items()}
+    return {
+        name: value if isinstance(value, str) else copy.deepcopy(value)
+        for name, value in given.items()
+    }
 
 
 def _check_supported(

@@ -1,4 +1,4 @@
-"""Random terms -> grouping factors with their columns, and what new data need to make them again."""
+"""Random terms -> grouping factors with their columns, and what makes the same from new data."""
 
 from __future__ import annotations
 

@@ -29,7 +29,11 @@ class GroupCoder:
 
 
 def fit_groups(
-    factors: tuple[str, ...], columns: Columns, state: dict[str, Any], *, may_be_single: bool = False
+    factors: tuple[str, ...],
+    columns: Columns,
+    state: dict[str, Any],
+    *,
+    may_be_single: bool = False,
 ) -> tuple[GroupCoder, list[Any], np.ndarray]:
     """The coder, the levels (text joined by ":" for several factors), and codes (n,) int32.
 

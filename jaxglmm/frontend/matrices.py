@@ -164,7 +164,11 @@ def _response_name(spec: FormulaSpec) -> str:
 
 
 def _encoders(
-    random: Random, encoded: dict[str, Encoded], columns: Columns, uses: dict[str, list[str]], offset: Any
+    random: Random,
+    encoded: dict[str, Encoded],
+    columns: Columns,
+    uses: dict[str, list[str]],
+    offset: Any,
 ) -> Encoders:
     return Encoders(
         specs={key: part.spec for key, part in encoded.items()},

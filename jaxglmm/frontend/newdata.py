@@ -34,7 +34,8 @@ def new_data(data: ModelData, frame: Frame, *, offset: Any = None, groups: bool 
     unseen = {}
     for key, positions in (encoders.positions if groups else {}).items():
         matrices[key] = positions.indicators(matrices[key])
-        unseen[positions.text] = _scatter(~matrices[key].any(axis=1), complete, False)
+        off = np.sum(matrices[key], axis=1) == 0.0
+        unseen[positions.text] = _scatter(off, complete, False)
     Z = [np.concatenate([matrices[key] for key in keys], axis=1) for keys in parts]
     fitted = None if given is None else given[rows]
     total = evaluate_offset(data.spec.offsets, columns, fitted, encoders.state["offset"], rows)

@@ -21,8 +21,8 @@ _SAME = 1e-12  # coordinates this close, relative to the largest, are one: round
 class Positions:
     """The distinct positions of a process, in the order of its columns.
 
-    text: the term as it was typed; ticks: of each coordinate its distinct values, ascending; points: (dim, coordinate) int64, the
-    places among the ticks, sorted.
+    text: the term as it was typed; ticks: of each coordinate its distinct values, ascending;
+    points: (dim, coordinate) int64, the places among the ticks, sorted.
     """
 
     text: str

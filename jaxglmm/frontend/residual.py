@@ -68,7 +68,9 @@ def _check_identified(grouping: GroupingData, num_rows: int) -> None:
 
 def _check_every_row(data: ModelData) -> None:
     """Without residual variance two rows with the same random effects contradict each other."""
-    counted = np.flatnonzero(data.weights > 0) if data.weights is not None else np.arange(len(data.y))
+    counted = (
+        np.flatnonzero(data.weights > 0) if data.weights is not None else np.arange(len(data.y))
+    )
     parts = [part for g in data.groupings for part in (g.codes[:, None], g.Z)]
     if not parts:
         raise InputError(

@@ -128,19 +128,26 @@ def _link_words(fit: GLMM) -> str | float:
 def _argument_words(fit: GLMM, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     words: dict[str, Any] = {}
     for name, value in fit.arguments.items():
-        if name == "control":
-            words[name] = dataclasses.asdict(value)
-        elif name in _ARRAYS and value is not None and not isinstance(value, str):
+        if name in _ARRAYS and value is not None and not isinstance(value, str):
             arrays[f"argument:{name}"] = np.asarray(value)
-        elif name == "contrasts":
-            words[name] = value if isinstance(value, str) else dict(value)
-        elif name == "covariance" and value is not None:
-            words[name] = {g: s if isinstance(s, str) else np.asarray(s).tolist() for g, s in value.items()}
-        elif name == "matrices" and value is not None:
-            words[name] = {key: _store_matrix(key, matrix, arrays) for key, matrix in value.items()}
         elif name != "link":
-            words[name] = value
+            words[name] = _words(name, value, arrays)
     return words
+
+
+def _words(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """An argument as JSON keeps it; matrices go to `arrays`."""
+    if value is None or isinstance(value, str):
+        return value
+    if name == "control":
+        return dataclasses.asdict(value)
+    if name == "contrasts":
+        return dict(value)
+    if name == "covariance":
+        return {g: s if isinstance(s, str) else np.asarray(s).tolist() for g, s in value.items()}
+    if name == "matrices":
+        return {key: _store_matrix(key, matrix, arrays) for key, matrix in value.items()}
+    return value
 
 
 def _store_matrix(name: str, matrix: Any, arrays: dict[str, np.ndarray]) -> list[str] | None:

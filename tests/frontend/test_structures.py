@@ -175,7 +175,11 @@ REFUSED = [
     ("propto(0 + f | g, K)", {"K": np.tri(4)}, r"not symmetric: its entries \(0, 1\) and \(1, 0"),
     ("propto(0 + f | g, K)", {"K": "K"}, "a matrix of numbers: .* not str"),
     ("propto(0 + f | g, K)", {"K": np.ones(4)}, "must be a matrix"),
-    ("propto(0 + f | g, K)", {"K": np.full((4, 4), np.inf)}, r"must be finite, but its entry \(0, 0\)"),
+    (
+        "propto(0 + f | g, K)",
+        {"K": np.full((4, 4), np.inf)},
+        r"must be finite, but its entry \(0, 0\)",
+    ),
     ("propto(0 + f | g, K)", {"K": K.rename(columns={"a": "q"})}, "same labels on its rows and"),
 ]
 
