@@ -1,7 +1,8 @@
 """The linear predictor and its transpose: eta = X beta + Z b + offset, b = Lambda(theta) u.
 
 Random effects b are a tuple with one array of shape (column, level) per grouping factor, spherical
-ones u one of shape (latent, level): Lambda need not be square. A linear predictor is a tuple with one (slot, chunk) array per predictor of the law.
+ones u have shape (latent, level): Lambda need not be square. A linear predictor is a tuple with one
+(slot, chunk) array per predictor of the law.
 """
 
 from __future__ import annotations
