@@ -16,6 +16,9 @@ from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.design import Grouping, Problem
 from jaxglmm.families import AbstractFamily
 
+UNROLLED = 4
+"""Columns of a factor up to which the algebra of its levels is written out, column by column."""
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +120,15 @@ class Structure:
     def predictors(self) -> tuple[int, ...]:
         """Linear predictor that each column feeds."""
         return tuple(t.predictor for t in self.terms for _ in range(t.covariance.dim))
+
+    @property
+    def wide(self) -> bool:
+        """A level has too many random effects for a program that names each."""
+        return self.num_columns > UNROLLED
+
+    def columns_of(self, predictor: int) -> list[int]:
+        """The columns that feed a linear predictor."""
+        return [column for column, a in enumerate(self.predictors) if a == predictor]
 
 
 def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) -> Rows:

@@ -14,9 +14,11 @@ from jaxglmm.likelihood import log_kernel, score_and_weights
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Predictors,
+    by_column,
     fixed_column,
     fixed_part,
     reduce,
+    sum_columns,
     total,
     transpose_fixed,
 )
@@ -165,10 +167,8 @@ def _conditional(
     square = total(rows, w * bend * bend) / jnp.maximum(total(rows, w), 1e-30) + 1e-6
     sds = tuple(jnp.sqrt(jnp.log1p(square * sd * sd) / square) for sd in sds)
     variance = jnp.zeros((1, 1), rows.dtype)
-    for k, grouping in enumerate(rows.groupings):
-        for column, a in enumerate(grouping.predictors):
-            if a == 0:
-                variance = variance + (rows.Z[k][column] * sds[k][column]) ** 2
+    for k, values in enumerate(sds):
+        variance = sum_columns(rows, k, 0, variance, lambda z, sd: (z * sd) ** 2, values)
     excess = 0.5 * jnp.minimum(variance, _MAX_VARIANCE) * bend
     others = tuple(jnp.zeros((1, 1), rows.dtype) for _ in weights[1:])
     pulled = transpose_fixed(rows, (w * excess, *others))
@@ -178,13 +178,8 @@ def _conditional(
 def _moment_sds(rows: Rows, s: Predictors, weights: Predictors) -> tuple[Array, ...]:
     """Moment estimates of the standard deviation of every column, by grouping factor."""
     return tuple(
-        jnp.stack(
-            [
-                _moment_sd(rows, k, rows.Z[k][column], s[a], weights[a])
-                for column, a in enumerate(grouping.predictors)
-            ]
-        )
-        for k, grouping in enumerate(rows.groupings)
+        by_column(rows, k, lambda z, a, k=k: _moment_sd(rows, k, z, s[a], weights[a]))
+        for k in range(len(rows.groupings))
     )
 
 

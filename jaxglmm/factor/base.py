@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +26,15 @@ class AbstractFactor(abc.ABC):
     d log det H = sum(selected_inverse * dH).
     """
 
-    by_level: ClassVar[bool] = False
-    """Levels are independent and every array of A has the level as its last axis."""
+    @property
+    def by_level(self) -> bool:
+        """Levels are independent and every array of A has the level as its last axis."""
+        return False
 
-    column_cost: ClassVar[float] = 1.5
-    """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+    @property
+    def column_cost(self) -> float:
+        """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+        return 1.5
 
     @abc.abstractmethod
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:

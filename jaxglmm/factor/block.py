@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.factor import small
+from jaxglmm.factor import chunks, small
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.predictor import Effects, Predictors, expand, reduce
@@ -19,10 +19,20 @@ from jaxglmm.rows import Rows
 class BlockFactor(AbstractFactor):
     """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
 
-    by_level: ClassVar[bool] = True
-    column_cost: ClassVar[float] = 1 / 12
+    wide: bool = False
+    """A level has too many columns for sums over its rows of all their products by three."""
+
+    @property
+    def by_level(self) -> bool:
+        return not self.wide
+
+    @property
+    def column_cost(self) -> float:
+        return super().column_cost if self.wide else 1 / 12
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Stack:
+        if rows.groupings[0].wide:
+            return chunks.gram(rows, W)
         Z, predictors = rows.Z[0], rows.groupings[0].predictors
         return [
             [reduce(rows, 0, W[predictors[i]][predictors[j]] * Z[i] * Z[j]) for j in range(i + 1)]
@@ -54,6 +64,8 @@ class BlockFactor(AbstractFactor):
         return small.stored(small.outward(P, factors[0]))
 
     def leverages(self, rows: Rows, Q: Stack) -> tuple[Predictors, ...]:
+        if not isinstance(Q, list):
+            return chunks.leverages(rows, Q)
         Z, predictors = rows.Z[0], rows.groupings[0].predictors
         nothing = jnp.zeros((1, 1), rows.dtype)
         h = [[nothing] * rows.family.num_predictors for _ in range(rows.family.num_predictors)]
@@ -83,6 +95,11 @@ class BlockFactor(AbstractFactor):
 
     def selected_inverse(self, factor: Stack) -> Stack:
         return small.inverse(factor)
+
+    def linearise_inverse(self, H: Stack, factor: Stack, P: Stack) -> Callable[[Stack], Stack]:
+        if isinstance(P, list):
+            return super().linearise_inverse(H, factor, P)
+        return lambda d_H: -small.to_dense(small.sandwich(P, d_H))
 
     def contract(self, P: Stack, H: Stack) -> Array:
         return small.products(P, H)

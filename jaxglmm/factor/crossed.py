@@ -166,12 +166,8 @@ class CrossedFactor(AbstractFactor):
     def selected_inverse(self, factor: Eliminated) -> Bordered:
         inner = joined.solve(factor.schur, jnp.eye(factor.schur.shape[0], dtype=factor.V.dtype))
         border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
-        blocks = small.inverse(factor.lower)
-        corrected = [
-            [block - jnp.sum(border[i] * factor.V[j], axis=-1) for j, block in enumerate(row)]
-            for i, row in enumerate(blocks)
-        ]
-        return Bordered(corrected, border, inner)
+        change = jnp.einsum("ilr,jlr->ijl", border, factor.V)
+        return Bordered(small.minus(small.inverse(factor.lower), change), border, inner)
 
     def linearise_inverse(
         self, H: Bordered, factor: Eliminated, P: Bordered
@@ -193,16 +189,10 @@ class CrossedFactor(AbstractFactor):
             d_V = jax.vmap(lambda c: small.solve(factor.lower, c), in_axes=2, out_axes=2)(rest)
             spread = jnp.einsum("ilr,rs->ils", d_V, inner)
             d_border = -spread - jnp.einsum("ilr,rs->ils", V, d_inner)
-            within = small.sandwich(inverse, d.blocks)
-            blocks = [
-                [
-                    -within[i][j]
-                    - jnp.sum(d_border[i] * V[j], axis=-1)
-                    - jnp.sum(P.border[i] * d_V[j], axis=-1)
-                    for j in range(i + 1)
-                ]
-                for i in range(len(within))
-            ]
+            change = jnp.einsum("ilr,jlr->ijl", d_border, V)
+            change = change + jnp.einsum("ilr,jlr->ijl", P.border, d_V)
+            within = jax.tree.map(jnp.negative, small.sandwich(inverse, d.blocks))
+            blocks = small.minus(within, change)
             return Bordered(blocks, d_border, d_inner)
 
         return push

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -17,7 +16,9 @@ from jaxglmm.rows import Rows
 class EmptyFactor(AbstractFactor):
     """The factor of a model without random effects; keeps the dtype, holds nothing."""
 
-    column_cost: ClassVar[float] = 1 / 12
+    @property
+    def column_cost(self) -> float:
+        return 1 / 12
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Array:
         del W

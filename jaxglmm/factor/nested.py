@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,9 @@ class NestedFactor(AbstractFactor):
 
     groupings: tuple[Structure, ...]
 
-    column_cost: ClassVar[float] = 0.5
+    @property
+    def column_cost(self) -> float:
+        return 0.5
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Tree:
         def entry(k: int, i: int, m: int, j: int) -> Array:
@@ -74,7 +76,8 @@ class NestedFactor(AbstractFactor):
         columns = [range(g.num_columns) for g in self.groupings]
         return Tree(
             blocks=[
-                [[entry(k, i, k, j) for j in range(i + 1)] for i in columns[k]] for k in factors
+                small.from_entries([[entry(k, i, k, j) for j in range(i + 1)] for i in columns[k]])
+                for k in factors
             ],
             borders=[[border(k, m) for m in factors[k + 1 :]] for k in factors],
             up=[
@@ -109,7 +112,7 @@ class NestedFactor(AbstractFactor):
                 for j in range(i + 1):
                     # Both orders of a pair of columns on one predictor count there.
                     twice = i != j and g.predictors[i] == g.predictors[j]
-                    share(k, i, k, j, (2.0 if twice else 1.0) * Q.blocks[k][i][j])
+                    share(k, i, k, j, (2.0 if twice else 1.0) * small.entry(Q.blocks[k], i, j))
             for border, (other, to) in zip(Q.borders[k], self._beyond(k), strict=True):
                 for i in range(g.num_columns):
                     for j in range(to.num_columns):
