@@ -51,6 +51,11 @@ class AbstractFamily(abc.ABC):
         return {}
 
     @property
+    def shifts(self) -> bool:
+        """Whether y and eta enter log p by their difference alone."""
+        return False
+
+    @property
     def num_phi(self) -> int:
         """Number of parameters of the law's own."""
         return len(self.phi_names)

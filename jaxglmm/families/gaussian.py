@@ -41,6 +41,10 @@ class Gaussian(AbstractFamily):
     def known(self) -> dict[str, float]:
         return {} if self.sigma is None else {"sigma": self.sigma}
 
+    @property
+    def shifts(self) -> bool:
+        return isinstance(self.link, Identity)
+
     def free(self) -> Gaussian:
         return dataclasses.replace(self, sigma=None)
 

@@ -78,7 +78,7 @@ def build(
             f"covariance: {covariance!r} is no dict of grouping factors and structures; "
             "write {'g': 'diag'} or diag(...) in the formula."
         )
-    law = known_dispersion(families.get(family, link), dispersion)
+    law = families.get(family, link)
     frame = Frame(data)
     used = model_data(
         parse(formula),
@@ -95,6 +95,7 @@ def build(
         subset=subset,
     )
     _check_reach(law, used)
+    law = known_dispersion(law, dispersion, used)
     check_residual(law, used)
     named = [a for a in (weights, trials, offset, subset) if isinstance(a, str)]
     return _problem(law, used, control), _labels(used, frame, named)

@@ -62,7 +62,8 @@ def glmm(
         trials: number of trials of a binomial proportion, a column's name or an array.
         offset: added to the linear predictor, a column's name or an array.
         dispersion: "~ 0" leaves a gaussian model no residual variance beside its random effects,
-            as in glmmTMB: sigma is fixed at 1.2207e-4. Other formulas are not yet supported.
+            as in glmmTMB: sigma is fixed at 1.2207e-4 (or within 2e-6 and 1e-3 of the spread of
+            the responses). Other formulas are not yet supported.
         zero_inflation, thresholds, quadrature_points: reserved; only the defaults are supported
             yet.
         method: "laplace"; the others of the documentation are not yet supported.

@@ -15,12 +15,23 @@ from jaxglmm.frontend.model import GroupingData, ModelData
 NO_RESIDUAL = float(np.finfo(np.float64).eps) ** 0.25
 """glmmTMB's residual standard deviation for "no residual": exp(log(sqrt(eps)) / 2)."""
 
+# Of the responses' own spread s about the fixed effects. The score y - eta over sigma^2 has a
+# rounding error of eps s / sigma^2, in standard errors (of the order of s) eps (s / sigma)^2: 6e-5
+# at the lower bound. At the upper one sigma^2 is a millionth of the variance.
+_LEAST, _MOST = 2e-6, 1e-3
+
 # Structures without a bond between their columns that the residual variance could not mimic.
 _UNBOUND = ("us", "pattern")
 
 
-def known_dispersion(law: AbstractFamily, dispersion: str | None) -> AbstractFamily:
-    """The law with the dispersion that `dispersion="~ 0"` fixes; None leaves it as it is."""
+def known_dispersion(
+    law: AbstractFamily, dispersion: str | None, data: ModelData
+) -> AbstractFamily:
+    """The law with the dispersion that `dispersion="~ 0"` fixes; None leaves it as it is.
+
+    That is glmmTMB's `NO_RESIDUAL`, moved to where it is small beside the spread of the responses
+    and yet large enough to compute with.
+    """
     if dispersion is None:
         return law
     if not isinstance(dispersion, str):
@@ -38,18 +49,24 @@ def known_dispersion(law: AbstractFamily, dispersion: str | None) -> AbstractFam
             f"dispersion='{dispersion}' leaves a gaussian model no residual variance, but the "
             f"family is '{law.name}'. Leave the argument out."
         )
-    return dataclasses.replace(law, sigma=NO_RESIDUAL)
+    _check_every_row(data)
+    spread = _spread(data)
+    return dataclasses.replace(law, sigma=min(max(NO_RESIDUAL, _LEAST * spread), _MOST * spread))
+
+
+def _spread(data: ModelData) -> float:
+    """Root mean square of the responses about their least squares fit; 1 for a perfect one."""
+    apart = data.y if data.offset is None else data.y - data.offset
+    beta = np.linalg.lstsq(data.X, apart, rcond=None)[0] if data.X.shape[1] else np.zeros(0)
+    spread = float(np.sqrt(np.mean((apart - data.X @ beta) ** 2)))
+    return spread if spread > 0 else 1.0
 
 
 def check_residual(law: AbstractFamily, data: ModelData) -> None:
-    """Refuse gaussian models whose residual variance has nothing to tell it, or is missed."""
-    if not isinstance(law, Gaussian):
-        return
-    if law.sigma is None:
+    """Refuse gaussian models whose residual variance nothing tells from the random effects'."""
+    if isinstance(law, Gaussian) and law.sigma is None:
         for grouping in data.groupings:
             _check_identified(grouping, len(data.y))
-    elif law.sigma == NO_RESIDUAL:
-        _check_every_row(data)
 
 
 def _check_identified(grouping: GroupingData, num_rows: int) -> None:
