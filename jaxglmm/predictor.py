@@ -1,7 +1,8 @@
 """The linear predictor and its transpose: eta = X beta + Z b + offset, b = Lambda(theta) u.
 
-Random effects are a tuple with one array of shape (column, level) per grouping factor. A linear
-predictor is a tuple with one (slot, chunk) array per predictor of the law.
+Random effects b are a tuple with one array of shape (column, level) per grouping factor, spherical
+ones u have shape (latent, level): Lambda need not be square. A linear predictor is a tuple with one
+(slot, chunk) array per predictor of the law.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from jax import Array
 
 from jaxglmm.arrays import AnyArray, plus
 from jaxglmm.pattern import Nested
-from jaxglmm.rows import Rows
+from jaxglmm.rows import Rows, by_term
 
 Effects = tuple[AnyArray, ...]
 Predictors = tuple[Array, ...]
@@ -24,18 +25,20 @@ Predictors = tuple[Array, ...]
 
 def expand(rows: Rows, k: int, values: Array) -> Array:
     """Values of the levels of factor k, shape (level,), as seen by the rows (broadcastable)."""
-    if k > 0 and not isinstance(rows.pattern, Nested):
+    pattern = rows.pattern
+    if k > 0 and isinstance(pattern, Nested):
+        values = values[ancestors(pattern, 0, k)]
+    elif k > 0:
         return values[rows.codes[k]]
-    if k > 0:
-        values = values[ancestors(rows.pattern, 0, k)]
     return (values if rows.one_to_one else values[rows.codes[0]])[None, :]
 
 
 def reduce(rows: Rows, k: int, values: Array) -> Array:
     """Sums of row values over the levels of factor k: the transpose of `expand`."""
     num_levels = rows.groupings[k].num_levels
-    if k > 0 and isinstance(rows.pattern, Nested):
-        up = ancestors(rows.pattern, 0, k)
+    pattern = rows.pattern
+    if k > 0 and isinstance(pattern, Nested):
+        up = ancestors(pattern, 0, k)
         return jax.ops.segment_sum(reduce(rows, 0, values), up, num_levels)
     if k > 0:
         return jax.ops.segment_sum(values.ravel(), rows.codes[k].ravel(), num_levels)
@@ -73,26 +76,11 @@ def total(rows: Rows, values: Array) -> Array:
 
 
 def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
-    """Lambda of each grouping factor, shape (column, column): its terms' L on the diagonal."""
-    factors, start = [], 0
-    for grouping in rows.groupings:
-        blocks = []
-        for term in grouping.terms:
-            stop = start + term.covariance.num_theta
-            blocks.append(term.covariance.factor(theta[start:stop]))
-            start = stop
-        factors.append(blocks[0] if len(blocks) == 1 else _block_diagonal(blocks))
-    return tuple(factors)
-
-
-def _block_diagonal(blocks: list[Array]) -> Array:
-    size = sum(block.shape[0] for block in blocks)
-    matrix, first = jnp.zeros((size, size), blocks[0].dtype), 0
-    for block in blocks:
-        last = first + block.shape[0]
-        matrix = matrix.at[first:last, first:last].set(block)
-        first = last
-    return matrix
+    """Lambda of each grouping factor, shape (column, latent): its terms' L on the diagonal."""
+    blocks: list[list[Array]] = [[] for _ in rows.groupings]
+    for own in by_term(rows, theta):
+        blocks[own.grouping].append(own.covariance.factor(own.theta, own.constants))
+    return tuple(of[0] if len(of) == 1 else jax.scipy.linalg.block_diag(*of) for of in blocks)
 
 
 def random_effects(factors: tuple[Array, ...], u: Effects) -> Effects:

@@ -15,28 +15,21 @@ from jaxglmm import curvature, status
 from jaxglmm.ascent.climb import Climb, climb
 from jaxglmm.ascent.estimate import Estimate
 from jaxglmm.ascent.objective import LaplaceObjective
+from jaxglmm.ascent.scales import term_scales
 from jaxglmm.ascent.start import Start, start
 from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
 from jaxglmm.factor import AbstractFactor, choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
-from jaxglmm.likelihood import log_base, score_and_weights
+from jaxglmm.likelihood import log_base
 from jaxglmm.marginal import laplace
 from jaxglmm.mode import zeros
 from jaxglmm.params import Params, flatten, free_params, unflatten
-from jaxglmm.predictor import (
-    Effects,
-    by_column,
-    linear_predictor,
-    random_effects,
-    reduce,
-    relative_factors,
-)
-from jaxglmm.rows import Rows
+from jaxglmm.predictor import Effects
+from jaxglmm.rows import Rows, by_term
 
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
 _FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
-_SINGULAR = 1e-4  # a random effect's sd relative to the error of a level's own estimate
 
 
 def maximise_rows(
@@ -80,42 +73,32 @@ def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> E
 
 
 def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, Array]:
-    """Non-negative diagonals of Lambda; the random effects b = Lambda u stay what they are."""
-    spread, flipped, first = [], [], 0
-    for grouping, values in zip(rows.groupings, u, strict=True):
-        columns = []
-        for term in grouping.terms:
-            last = first + term.covariance.num_theta
-            signs = term.covariance.signs(params.theta[first:last])
-            columns.append(signs)
-            spread.append(term.covariance.spread(signs))
-            first = last
-        flipped.append(jnp.concatenate(columns)[:, None] * values)
-    theta_signs = jnp.concatenate([*spread, jnp.zeros((0,), rows.dtype)])
-    ones = [jnp.ones_like(params.beta), theta_signs, jnp.ones_like(params.phi)]
-    rectified = Params(params.beta, params.theta * theta_signs, params.phi)
-    return rectified, tuple(flipped), jnp.concatenate(ones)
+    """The reported theta, and u turned with it: the effects b = Lambda u stay what they are.
+
+    Also the diagonal of the Jacobian of (beta, theta, phi), +1 or -1 each.
+    """
+    none = jnp.zeros((0,), rows.dtype)
+    theta, slopes = [none], [none]
+    turns: list[list[Array]] = [[] for _ in u]
+    for own in by_term(rows, params.theta):
+        representative = own.covariance.rectify(own.theta)
+        theta.append(representative.theta)
+        slopes.append(representative.slope)
+        turns[own.grouping].append(representative.turn)
+    turned = tuple(
+        jax.scipy.linalg.block_diag(*turn).T @ values for turn, values in zip(turns, u, strict=True)
+    )
+    ones = [jnp.ones_like(params.beta), *slopes, jnp.ones_like(params.phi)]
+    rectified = Params(params.beta, jnp.concatenate(theta), params.phi)
+    return rectified, turned, jnp.concatenate(ones)
 
 
 def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
-    """Whether a diagonal entry of Lambda is nothing beside the error 1/sqrt(I) of a level."""
-    lam = relative_factors(rows, params.theta)
-    eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    _, W = score_and_weights(rows, eta, params.phi)
-    worst = jnp.asarray(jnp.inf, rows.dtype)
-    for k, L in enumerate(lam):
-        information = by_column(
-            rows, k, lambda z, a, k=k: _information(rows, k, z * z * jnp.abs(W[a][a]))
-        )
-        entries = jnp.abs(jnp.diagonal(L)) * jnp.sqrt(information)
-        worst = jnp.minimum(worst, jnp.min(entries))
-    return worst < _SINGULAR
-
-
-def _information(rows: Rows, k: int, values: Array) -> Array:
-    """The mean over the levels of factor k that have any."""
-    sums = reduce(rows, k, values)
-    return jnp.sum(sums) / jnp.maximum(jnp.sum(sums > 0), 1)
+    """Whether a covariance structure is at a bound of its parameters, or singular."""
+    found = jnp.asarray(False)
+    for own, scale in zip(by_term(rows, params.theta), term_scales(rows, params, u), strict=True):
+        found = found | own.covariance.is_singular(own.theta, own.constants, scale)
+    return found
 
 
 def _status(

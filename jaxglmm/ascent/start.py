@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -42,8 +43,11 @@ def start(rows: Rows) -> Start:
     the transformed mean response where that leaves the law's domain); phi: moments of the
     residuals; theta: each column's variance by the method of moments of its scores,
     E s^2 = I + tau^2 I^2 for a level with score s and information I; then both move
-    from the marginal to the conditional mean (`_conditional`).
+    from the marginal to the conditional mean (`_conditional`). A dispersion that is known is
+    taken for unknown here: beside none at all, random effects of any size would look large.
     """
+    own = rows.family.num_phi
+    rows = dataclasses.replace(rows, family=rows.family.free())
     family = rows.family
     mean = family.initial_mean(rows.y, rows.weight)
     count = jnp.maximum(total(rows, rows.multiplier), 1.0)
@@ -56,7 +60,8 @@ def start(rows: Rows) -> Start:
     s, weights = _derivatives(rows, fixed_part(rows, fit.beta), phi)
     sds = _moment_sds(rows, s, weights)
     beta, sds = _conditional(rows, fit, sds, weights)
-    return Start(Params(beta=beta, theta=_theta(rows, sds), phi=phi), fit.reference, plain)
+    params = Params(beta=beta, theta=_theta(rows, sds), phi=phi[:own])
+    return Start(params, fit.reference, plain[:own])
 
 
 def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, Predictors]:
@@ -179,13 +184,13 @@ def _moment_sds(rows: Rows, s: Predictors, weights: Predictors) -> tuple[Array, 
 
 
 def _theta(rows: Rows, sds: tuple[Array, ...]) -> Array:
-    """theta of uncorrelated random effects with these standard deviations."""
+    """What each term's structure makes of the standard deviations of its columns."""
     parts = []
-    for values, grouping in zip(sds, rows.groupings, strict=True):
+    for values, grouping, constants in zip(sds, rows.groupings, rows.constants, strict=True):
         first = 0
-        for term in grouping.terms:
+        for term, own in zip(grouping.terms, constants, strict=True):
             last = first + term.covariance.dim
-            parts.append(term.covariance.start(values[first:last]))
+            parts.append(term.covariance.start(values[first:last], own))
             first = last
     return jnp.concatenate(parts) if parts else jnp.zeros((0,), rows.dtype)
 

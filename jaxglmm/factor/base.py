@@ -130,4 +130,4 @@ class AbstractFactor(abc.ABC):
 
     @abc.abstractmethod
     def covariance_blocks(self, factor: Any) -> Effects:
-        """Diagonal blocks of H^-1: one (column, column, level) array per grouping factor."""
+        """Diagonal blocks of H^-1: one (latent, latent, level) array per grouping factor."""

@@ -114,7 +114,8 @@ class CrossedFactor(AbstractFactor):
     def _mix(self, M: Array, factors: tuple[Array, ...], *, outward: bool = False) -> Array:
         """M Lambda over the inner effects along the last axis (M Lambda' if `outward`)."""
         form = "...il,ji->...jl" if outward else "...il,ij->...jl"
-        parts = joined.split(M, self.groupings[1:])
+        inner = self.groupings[1:]
+        parts = joined.split(M, joined.latent(inner) if outward else inner)
         mixed = [jnp.einsum(form, v, L) for v, L in zip(parts, factors[1:], strict=True)]
         return jnp.concatenate([v.reshape(*M.shape[:-1], -1) for v in mixed], axis=-1)
 
@@ -143,7 +144,7 @@ class CrossedFactor(AbstractFactor):
         inner = joined.join(a[1:])
         first = small.times(M.blocks, a[0]) + jnp.einsum("ilr,r->il", M.border, inner)
         rest = jnp.einsum("ilr,il->r", M.border, a[0]) + M.inner @ inner
-        return (first, *joined.split(rest, self.groupings[1:]))
+        return (first, *joined.split(rest, joined.extents(a[1:])))
 
     def factorise(self, H: Bordered) -> Eliminated:
         lower = small.cholesky(H.blocks, safe=False)
@@ -159,7 +160,7 @@ class CrossedFactor(AbstractFactor):
         rest = joined.join(g[1:]) - jnp.einsum("ilr,il->r", factor.V, g[0])
         inner = joined.solve(factor.schur, rest[:, None])[:, 0]
         first = small.solve(factor.lower, g[0]) - jnp.einsum("ilr,r->il", factor.V, inner)
-        return (first, *joined.split(inner, self.groupings[1:]))
+        return (first, *joined.split(inner, joined.latent(self.groupings[1:])))
 
     def logdet(self, factor: Eliminated) -> Array:
         return small.logdet(factor.lower) + joined.logdet(factor.schur)
@@ -201,7 +202,7 @@ class CrossedFactor(AbstractFactor):
     def covariance_blocks(self, factor: Eliminated) -> Effects:
         P = self.selected_inverse(factor)
         first = jnp.moveaxis(small.to_dense(P.blocks), 0, -1)
-        return (first, *joined.diagonal_blocks(P.inner, self.groupings[1:]))
+        return (first, *joined.diagonal_blocks(P.inner, joined.latent(self.groupings[1:])))
 
 
 def _levels(rows: Rows, k: int) -> Array:

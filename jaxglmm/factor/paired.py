@@ -65,8 +65,9 @@ class PairedFactor(AbstractFactor):
     keeps: ClassVar[bool] = True
 
     @property
-    def _inner(self) -> tuple[Structure, ...]:
-        return self.groupings[1:]
+    def _inner(self) -> tuple[joined.Extent, ...]:
+        """Shapes of the inner spherical effects."""
+        return joined.latent(self.groupings[1:])
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Sparse:
         def sums(k: int, m: int, at: Array, size: int) -> Array:

@@ -123,30 +123,27 @@ def inverse(L: Stack) -> Stack:
 
 
 def congruence(A: Stack, T: Array) -> Stack:
-    """T' A T for a shared T of shape (q, q), lower triangular up to UNROLLED columns.
-
-    Wider matrices take any T of shape (q, r) and give r x r ones.
-    """
+    """T' A T for a shared T of shape (q, r), lower triangle."""
+    q, r = T.shape
     if not isinstance(A, list):
         return from_dense(wide.congruence(A, T))
-    q = len(A)
-    AT = [[_dot(A, T, i, j) for j in range(q)] for i in range(q)]
-    return [[add(T[k, i] * AT[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]
+    AT = [
+        [add(A[max(i, k)][min(i, k)] * T[k, j] for k in range(q)) for j in range(r)]
+        for i in range(q)
+    ]
+    return [[add(T[k, i] * AT[k][j] for k in range(q)) for j in range(i + 1)] for i in range(r)]
 
 
 def outward(P: Stack, T: Array) -> Stack:
-    """T P T' for a shared T of shape (q, q), lower triangular up to UNROLLED columns.
-
-    A T with more rows may have any shape (q, r), P then being r x r, in either form.
-    """
-    if T.shape[0] > UNROLLED or not isinstance(P, list):
+    """T P T' for a shared T of shape (q, r), lower triangle; P in either form."""
+    q, r = T.shape
+    if q > UNROLLED or not isinstance(P, list):
         return from_dense(wide.congruence(to_dense(P), T.T))
-    q = len(P)
     TP = [
-        [sum(T[i, k] * P[max(k, j)][min(k, j)] for k in range(i + 1)) for j in range(q)]
+        [add(T[i, k] * P[max(k, j)][min(k, j)] for k in range(r)) for j in range(r)]
         for i in range(q)
     ]
-    return [[add(TP[i][k] * T[j, k] for k in range(j + 1)) for j in range(i + 1)] for i in range(q)]
+    return [[add(TP[i][k] * T[j, k] for k in range(r)) for j in range(i + 1)] for i in range(q)]
 
 
 def stored(M: Stack) -> Stack:
@@ -213,12 +210,3 @@ def take(M: Stack, levels: Array) -> Stack:
     if not isinstance(M, list):
         return M[levels]
     return [[entry[levels] for entry in row] for row in M]
-
-
-def _dot(A: list[list[Array]], T: Array, i: int, j: int) -> Array:
-    """Entry (i, j) of A T, T lower triangular."""
-    q = len(A)
-    total = A[max(i, j)][min(i, j)] * T[j, j]
-    for k in range(j + 1, q):
-        total = total + A[max(i, k)][min(i, k)] * T[k, j]
-    return total

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from jaxglmm import families
-from jaxglmm.covariance import REGISTRY as STRUCTURES
 from jaxglmm.covariance import Diagonal, Unstructured
 from jaxglmm.design import Grouping, Term, make_problem
 from jaxglmm.factor import BlockFactor, CrossedFactor, DenseFactor, EmptyFactor, choose
@@ -155,25 +154,6 @@ def test_no_random_effects_is_a_random_effect_without_variance():
     (value, gradient), curvature = both(plain, jnp.array([0.3, 0.4]))
     (value0, gradient0), curvature0 = both(rows, jnp.array([0.3, 0.4, 0.0]))
     close((value, gradient, curvature), (value0, gradient0[:2], curvature0[:2, :2]), rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", STRUCTURES)
-@pytest.mark.parametrize("q", [1, 2, 4])
-def test_covariance_structures(name, q):
-    """L is triangular, `spread` changes signs only, `start` has the deviations it is given."""
-    structure, rng = STRUCTURES[name](q), np.random.default_rng(q)
-    theta = rng.normal(size=structure.num_theta)
-    L = np.asarray(structure.factor(theta))
-    np.testing.assert_array_equal(L, np.tril(L))
-    rectified = theta * structure.spread(structure.signs(theta))
-    assert np.all(np.diagonal(structure.factor(rectified)) >= 0)
-    np.testing.assert_allclose(structure.covariance(rectified), L @ L.T, rtol=1e-13, atol=1e-14)
-    sd = rng.uniform(0.5, 2, q)
-    np.testing.assert_allclose(structure.sd(structure.start(sd)), sd, rtol=1e-14)
-    np.testing.assert_allclose(structure.sd(theta), np.sqrt(np.diagonal(L @ L.T)), rtol=1e-13)
-    D = np.diag(1 / np.asarray(structure.sd(theta)))
-    expected = (D @ L @ L.T @ D)[np.tril_indices(q, -1)]
-    np.testing.assert_allclose(structure.correlations(theta), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_the_structure_follows_from_the_factors():

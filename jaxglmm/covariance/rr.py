@@ -1,0 +1,63 @@
+"""Reduced rank: many columns that a few latent variables drive."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxglmm.covariance.base import (
+    AbstractCovariance,
+    Constants,
+    Parameter,
+    Representative,
+    natural_of_factor,
+    pairs,
+    signs_of,
+    standard_deviations,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReducedRank(AbstractCovariance):
+    """L has `rank` columns: theta is its loadings on and below the diagonal, row by row.
+
+    The loadings above the diagonal are zero, as a rotation of the latent variables can make them;
+    columns of L have a sign. `rank` is at most `dim`.
+    """
+
+    rank: int = 2
+
+    name = "rr"
+
+    @property
+    def num_theta(self) -> int:
+        return len(self._loadings[0])
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return standard_deviations(self.dim) + pairs(self.dim)
+
+    @property
+    def _loadings(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.tril_indices(self.dim, 0, self.rank)
+
+    def factor(self, theta: Array, constants: Constants) -> Array:
+        return jnp.zeros((self.dim, self.rank), theta.dtype).at[self._loadings].set(theta)
+
+    def natural(self, theta: Array, constants: Constants) -> Array:
+        return natural_of_factor(self.factor(theta, constants), self.parameters)
+
+    def start(self, sd: Array, constants: Constants) -> Array:
+        """Waves of growing frequency over the columns: no loading is zero, no two alike."""
+        place = (np.arange(self.dim) + 0.5)[:, None] / self.dim
+        waves = np.tril(np.cos(0.9 * np.pi * place * np.arange(self.rank)))
+        waves = waves / np.sqrt(np.sum(waves**2, axis=1, keepdims=True))
+        return sd[self._loadings[0]] * waves[self._loadings].astype(sd.dtype)
+
+    def rectify(self, theta: Array) -> Representative:
+        rows, columns = self._loadings
+        signs = signs_of(theta[rows == columns])
+        return Representative(theta * signs[columns], jnp.diag(signs), signs[columns])
