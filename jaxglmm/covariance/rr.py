@@ -31,6 +31,7 @@ class ReducedRank(AbstractCovariance):
     rank: int = 2
 
     name = "rr"
+    homogeneous = True
 
     @property
     def num_theta(self) -> int:
