@@ -16,7 +16,7 @@ def choose(rows: Rows) -> AbstractFactor:
     if not rows.groupings:
         return EmptyFactor()
     if len(rows.groupings) == 1:
-        return BlockFactor()
+        return BlockFactor(rows.groupings[0].triangular)
     return NestedFactor(rows.groupings) if rows.parents else CrossedFactor(rows.groupings)
 
 
