@@ -22,7 +22,7 @@ class BlockFactor(AbstractFactor):
     `triangular` says that Lambda is zero above its diagonal.
     """
 
-    triangular: bool = False
+    triangular: bool = dataclasses.field(default=False, metadata={"static": True})
 
     by_level: ClassVar[bool] = True
     column_cost: ClassVar[float] = 1 / 12
