@@ -16,7 +16,8 @@ def choose(rows: Rows) -> AbstractFactor:
     if not rows.groupings:
         return EmptyFactor()
     if len(rows.groupings) == 1:
-        return BlockFactor(wide=rows.groupings[0].wide)
+        only = rows.groupings[0]
+        return BlockFactor(wide=only.wide, triangular=only.triangular)
     return NestedFactor(rows.groupings) if rows.parents else CrossedFactor(rows.groupings)
 
 

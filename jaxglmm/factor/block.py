@@ -17,8 +17,12 @@ from jaxglmm.rows import Rows
 
 @dataclasses.dataclass(frozen=True)
 class BlockFactor(AbstractFactor):
-    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
+    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I.
 
+    `triangular` says that Lambda is zero above its diagonal.
+    """
+
+    triangular: bool = False
     wide: bool = False
     """A level has too many columns for sums over its rows of all their products by three."""
 
@@ -58,10 +62,10 @@ class BlockFactor(AbstractFactor):
         return [[[any_order(i, j, k) for j in range(i + 1)] for i in axes] for k in axes]
 
     def penalise(self, A: Stack, factors: tuple[Array, ...]) -> Stack:
-        return small.plus_identity(small.congruence(A, factors[0]))
+        return small.plus_identity(small.congruence(A, factors[0], triangular=self.triangular))
 
     def spread(self, P: Stack, factors: tuple[Array, ...]) -> Stack:
-        return small.stored(small.outward(P, factors[0]))
+        return small.stored(small.outward(P, factors[0], triangular=self.triangular))
 
     def leverages(self, rows: Rows, Q: Stack) -> tuple[Predictors, ...]:
         if not isinstance(Q, list):
