@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxglmm.factor.base import AbstractFactor
-from jaxglmm.factor.block import BlockFactor
+from jaxglmm.factor.block import BlockFactor, choose_block
 from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
@@ -16,8 +16,7 @@ def choose(rows: Rows) -> AbstractFactor:
     if not rows.groupings:
         return EmptyFactor()
     if len(rows.groupings) == 1:
-        only = rows.groupings[0]
-        return BlockFactor(wide=only.wide, triangular=only.triangular)
+        return choose_block(rows)
     return NestedFactor(rows.groupings) if rows.parents else CrossedFactor(rows.groupings)
 
 

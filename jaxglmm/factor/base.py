@@ -28,7 +28,7 @@ class AbstractFactor(abc.ABC):
 
     @property
     def by_level(self) -> bool:
-        """Levels are independent and every array of A has the level as its last axis."""
+        """Levels are independent, with sums of third order for each (`cubic`)."""
         return False
 
     @property
@@ -40,8 +40,16 @@ class AbstractFactor(abc.ABC):
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
         """A = Z'WZ; linear in W."""
 
-    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> list[Any]:
+    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> Any:
         """Z'(T z)Z for every column z of Z, a third derivative; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def moved(self, A: Any, cubic: Any, v: Effects) -> Any:
+        """A - sum over the columns of Z'(T z)Z v_z; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def contract_cubic(self, P: Any, cubic: Any) -> Effects:
+        """tr(P Z'(T z)Z) for every column z of every level; where `by_level`."""
         raise TypeError(f"{type(self).__name__} has no third-order sums by level")
 
     @abc.abstractmethod

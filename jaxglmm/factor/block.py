@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeAlias
 
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxglmm.factor import chunks, small
 from jaxglmm.factor.base import AbstractFactor
@@ -14,25 +16,38 @@ from jaxglmm.factor.small import Stack
 from jaxglmm.predictor import Effects, Predictors, expand, reduce
 from jaxglmm.rows import Rows
 
+_LARGE = 1 << 24  # numbers in third-order sums that no speed would pay for
+
+Cubic: TypeAlias = list[Stack] | Array
+"""A stack for every column; of wide ones an array (level, column, column, column)."""
+
+
+def choose_block(rows: Rows) -> BlockFactor:
+    """With third-order sums, of q^3 numbers a level, where a level has as many rows as columns."""
+    grouping = rows.groupings[0]
+    q, num_levels = grouping.num_columns, grouping.num_levels
+    affordable = q * num_levels <= rows.y.size and q**3 * num_levels <= _LARGE
+    return BlockFactor(grouping.triangular, by_rows=grouping.wide and not affordable)
+
 
 @dataclasses.dataclass(frozen=True)
 class BlockFactor(AbstractFactor):
     """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I.
 
-    `triangular` says that Lambda is zero above its diagonal.
+    `triangular` says that Lambda is zero above its diagonal, `by_rows` that third-order sums by
+    level would cost more than passes over the rows.
     """
 
     triangular: bool = False
-    wide: bool = False
-    """A level has too many columns for sums over its rows of all their products by three."""
+    by_rows: bool = False
 
     @property
     def by_level(self) -> bool:
-        return not self.wide
+        return not self.by_rows
 
     @property
     def column_cost(self) -> float:
-        return super().column_cost if self.wide else 1 / 12
+        return super().column_cost if self.by_rows else 1 / 12
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Stack:
         if rows.groupings[0].wide:
@@ -43,7 +58,9 @@ class BlockFactor(AbstractFactor):
             for i in range(len(predictors))
         ]
 
-    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> list[Stack]:
+    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> Cubic:
+        if rows.groupings[0].wide:
+            return chunks.cubic(rows, T)
         Z, predictors = rows.Z[0], rows.groupings[0].predictors
         axes = range(len(predictors))
 
@@ -60,6 +77,20 @@ class BlockFactor(AbstractFactor):
             return once[i, j, k]
 
         return [[[any_order(i, j, k) for j in range(i + 1)] for i in axes] for k in axes]
+
+    def moved(self, A: Stack, cubic: Cubic, v: Effects) -> Stack:
+        if not isinstance(cubic, list):
+            return small.to_dense(A) - jnp.einsum(
+                "lkij,kl->lij", cubic, v[0], precision=lax.Precision.HIGHEST
+            )
+        for A3, value in zip(cubic, v[0], strict=True):
+            A = jax.tree.map(lambda m, a, value=value: m - a * value, A, A3)
+        return A
+
+    def contract_cubic(self, P: Stack, cubic: Cubic) -> Effects:
+        if not isinstance(cubic, list):
+            return (jnp.einsum("lkij,lij->kl", cubic, P, precision=lax.Precision.HIGHEST),)
+        return (jnp.stack([small.products(A3, P) for A3 in cubic]),)
 
     def penalise(self, A: Stack, factors: tuple[Array, ...]) -> Stack:
         return small.plus_identity(small.congruence(A, factors[0], triangular=self.triangular))

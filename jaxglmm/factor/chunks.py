@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxglmm.factor.wide import matmul
-from jaxglmm.predictor import Predictors
+from jaxglmm.predictor import Predictors, by_column
 from jaxglmm.rows import Rows
 
 _AT_ONCE = 1 << 20  # numbers in the matrices of the chunks taken at a time, or those of all levels
@@ -51,6 +51,15 @@ def gram(rows: Rows, W: tuple[Predictors, ...]) -> Array:
         return products(xs[0][0], xs[1][0])
     q = rows.groupings[0].num_columns
     return lax.scan(add, jnp.zeros((num_levels, q, q), rows.dtype), xs)[0]
+
+
+def cubic(rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> Array:
+    """Z'(T z)Z for every column z; shape (level, column z, column, column)."""
+
+    def along(z: Array, c: int) -> Array:
+        return gram(rows, tuple(tuple(partials[c] * z for partials in row) for row in T))
+
+    return jnp.moveaxis(by_column(rows, 0, along), 0, 1)
 
 
 def leverages(rows: Rows, Q: Array) -> tuple[Predictors, ...]:

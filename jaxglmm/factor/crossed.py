@@ -166,7 +166,7 @@ class CrossedFactor(AbstractFactor):
     def selected_inverse(self, factor: Eliminated) -> Bordered:
         inner = joined.solve(factor.schur, jnp.eye(factor.schur.shape[0], dtype=factor.V.dtype))
         border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
-        change = jnp.einsum("ilr,jlr->ijl", border, factor.V)
+        change = _products(border, factor.V)
         return Bordered(small.minus(small.inverse(factor.lower), change), border, inner)
 
     def linearise_inverse(
@@ -189,8 +189,7 @@ class CrossedFactor(AbstractFactor):
             d_V = jax.vmap(lambda c: small.solve(factor.lower, c), in_axes=2, out_axes=2)(rest)
             spread = jnp.einsum("ilr,rs->ils", d_V, inner)
             d_border = -spread - jnp.einsum("ilr,rs->ils", V, d_inner)
-            change = jnp.einsum("ilr,jlr->ijl", d_border, V)
-            change = change + jnp.einsum("ilr,jlr->ijl", P.border, d_V)
+            change = _products(d_border, V) + _products(P.border, d_V)
             within = jax.tree.map(jnp.negative, small.sandwich(inverse, d.blocks))
             blocks = small.minus(within, change)
             return Bordered(blocks, d_border, d_inner)
@@ -210,6 +209,11 @@ class CrossedFactor(AbstractFactor):
 def _levels(rows: Rows, k: int) -> Array:
     """Level of factor k of every row, broadcastable to (slot, chunk)."""
     return rows.codes[0][None, :] if k == 0 else rows.codes[k]
+
+
+def _products(a: Array, b: Array) -> Array:
+    """a b' of every level for borders (column, level, inner); (column, column, level)."""
+    return jnp.sum(a[:, None] * b[None], axis=-1)
 
 
 def _eliminate(lower: Stack, H: Bordered) -> tuple[Array, Array]:
