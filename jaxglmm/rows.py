@@ -116,6 +116,11 @@ class Structure:
         """Number of spherical random effects a level has: columns of Lambda."""
         return sum(term.covariance.rank for term in self.terms)
 
+    @property
+    def triangular(self) -> bool:
+        """Lambda is zero above its diagonal."""
+        return all(term.covariance.triangular for term in self.terms)
+
     @functools.cached_property
     def predictors(self) -> tuple[int, ...]:
         """Linear predictor that each column feeds."""

@@ -79,14 +79,14 @@ def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, A
     """
     none = jnp.zeros((0,), rows.dtype)
     theta, slopes = [none], [none]
-    turns: list[list[Array]] = [[] for _ in u]
+    signs: list[list[Array]] = [[] for _ in u]
     for own in by_term(rows, params.theta):
         representative = own.covariance.rectify(own.theta)
         theta.append(representative.theta)
         slopes.append(representative.slope)
-        turns[own.grouping].append(representative.turn)
+        signs[own.grouping].append(representative.signs)
     turned = tuple(
-        jax.scipy.linalg.block_diag(*turn).T @ values for turn, values in zip(turns, u, strict=True)
+        jnp.concatenate(of)[:, None] * values for of, values in zip(signs, u, strict=True)
     )
     ones = [jnp.ones_like(params.beta), *slopes, jnp.ones_like(params.phi)]
     rectified = Params(params.beta, jnp.concatenate(theta), params.phi)

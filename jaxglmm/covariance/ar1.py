@@ -58,7 +58,6 @@ class Autoregressive(AbstractCovariance):
         sign = signs_of(theta[:1])
         angle, slope = fold(theta[1:])
         later = jnp.where(np.arange(self.dim) == 0, 1.0, jnp.prod(slope))
-        turn = jnp.diag(sign * later)
         return Representative(
-            jnp.concatenate([theta[:1] * sign, angle]), turn, jnp.concatenate([sign, slope])
+            jnp.concatenate([theta[:1] * sign, angle]), sign * later, jnp.concatenate([sign, slope])
         )

@@ -37,12 +37,12 @@ class Representative(NamedTuple):
 
     Attributes:
         theta: its parameters; shape (num_theta,).
-        turn: orthogonal R with L(theta of the representative) = L R; shape (rank, rank).
+        signs: +1 or -1 for each column of L: what its columns are multiplied by; shape (rank,).
         slope: diagonal of the Jacobian, +1 or -1 each: of its parameters in the others.
     """
 
     theta: Array
-    turn: Array
+    signs: Array
     slope: Array
 
 
@@ -70,6 +70,11 @@ class AbstractCovariance(abc.ABC):
     def rank(self) -> int:
         """Number of columns of L: of spherical random effects in a level."""
         return self.dim
+
+    @property
+    def triangular(self) -> bool:
+        """L is zero above its diagonal, which small matrices make use of."""
+        return True
 
     @property
     @abc.abstractmethod

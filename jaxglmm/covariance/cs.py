@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxglmm.covariance.angles import fold
@@ -56,10 +57,10 @@ class CompoundSymmetry(AbstractCovariance):
 
     def rectify(self, theta: Array) -> Representative:
         signs = signs_of(theta[: self.dim])
-        angle, slope, turn = rectify_exchangeable(self.dim, theta[self.dim :])
+        angle, slope, columns = rectify_exchangeable(self.dim, theta[self.dim :])
         roots = theta[: self.dim] * signs
         return Representative(
-            jnp.concatenate([roots, angle]), turn, jnp.concatenate([signs, slope])
+            jnp.concatenate([roots, angle]), columns, jnp.concatenate([signs, slope])
         )
 
 
@@ -88,11 +89,24 @@ def _amplitudes(dim: int, angle: Array) -> tuple[Array, Array]:
 
 
 def exchangeable_root(dim: int, angle: Array) -> Array:
-    """The symmetric root S = s (I - J / dim) + r J / dim of R, J all ones; shape (dim, dim)."""
+    """The Cholesky factor of R; shape (dim, dim).
+
+    With a_j = 1 + j rho, of which only the last, r^2, ever is zero,
+
+        L_jj = s sqrt(a_j / a_(j-1)),   L_ij = s rho / sqrt(a_j a_(j-1))   for i > j > 0,
+
+    L_i0 = rho, L_00 = 1, and in the last entry r is the root of a_(dim-1): all are smooth.
+    """
     if dim == 1:
         return jnp.ones((1, 1), angle.dtype)
     s, r = _amplitudes(dim, angle[0])
-    return s * jnp.eye(dim, dtype=angle.dtype) + (r - s) / dim
+    rho = 1.0 - s * s
+    roots = jnp.sqrt(1.0 + jnp.arange(dim - 1) * rho)  # of a_0, ..., a_(dim-2)
+    diagonal = jnp.concatenate([jnp.ones((1,), angle.dtype), s * jnp.append(roots[1:], r) / roots])
+    below = jnp.concatenate([rho[None], s * rho / (roots[1:] * roots[:-1])])
+    return jnp.diag(diagonal) + jnp.tril(
+        jnp.append(below, 0.0) * jnp.ones((dim, 1), angle.dtype), -1
+    )
 
 
 def exchangeable_correlation(dim: int, angle: Array) -> Array:
@@ -109,10 +123,10 @@ def exchangeable_start(dim: int, like: Array) -> Array:
 
 
 def rectify_exchangeable(dim: int, angle: Array) -> tuple[Array, Array, Array]:
-    """The angle folded, its slope, and the reflection of the columns of S that goes with it."""
+    """The angle folded, its slope, and the signs of the columns of the root that go with it."""
     if dim == 1:
-        return angle, angle, jnp.ones((1, 1), angle.dtype)
+        return angle, angle, jnp.ones((1,), angle.dtype)
     s, r = _amplitudes(dim, angle[0])
-    contrasts, mean = signs_of(s), signs_of(r)
-    turn = contrasts * jnp.eye(dim, dtype=angle.dtype) + (mean - contrasts) / dim
-    return *fold(angle), turn
+    place = np.arange(dim)
+    signs = jnp.where(place > 0, signs_of(s), 1.0) * jnp.where(place == dim - 1, signs_of(r), 1.0)
+    return *fold(angle), signs

@@ -43,4 +43,4 @@ class Diagonal(AbstractCovariance):
 
     def rectify(self, theta: Array) -> Representative:
         signs = signs_of(theta)
-        return Representative(theta * signs, jnp.diag(signs), signs)
+        return Representative(theta * signs, signs, signs)

@@ -55,8 +55,10 @@ class HomogeneousCompoundSymmetry(AbstractCovariance):
 
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta[:1])
-        angle, slope, turn = rectify_exchangeable(self.dim, theta[1:])
+        angle, slope, columns = rectify_exchangeable(self.dim, theta[1:])
         deviation = theta[:1] * sign
         return Representative(
-            jnp.concatenate([deviation, angle]), sign * turn, jnp.concatenate([sign, slope])
+            jnp.concatenate([deviation, angle]),
+            sign * columns,
+            jnp.concatenate([sign, slope]),
         )

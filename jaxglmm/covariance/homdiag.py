@@ -43,4 +43,4 @@ class HomogeneousDiagonal(AbstractCovariance):
 
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta)
-        return Representative(theta * sign, sign * jnp.eye(self.dim, dtype=theta.dtype), sign)
+        return Representative(theta * sign, sign * jnp.ones((self.dim,), theta.dtype), sign)

@@ -45,6 +45,10 @@ class Pattern(AbstractCovariance):
     homogeneous = True
 
     @property
+    def triangular(self) -> bool:
+        return bool(np.all(np.diff(self._shape.order) == 1))
+
+    @property
     def num_theta(self) -> int:
         return len(self._shape.free)
 
@@ -74,7 +78,7 @@ class Pattern(AbstractCovariance):
     def rectify(self, theta: Array) -> Representative:
         i, j = self._shape.free.T
         signs = signs_of(theta[i == j])
-        return Representative(theta * signs[j], jnp.diag(signs), signs[j])
+        return Representative(theta * signs[j], signs, signs[j])
 
 
 class _Shape(NamedTuple):

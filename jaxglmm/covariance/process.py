@@ -88,7 +88,7 @@ class AbstractProcess(AbstractCovariance):
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta[:1])
         slope = jnp.concatenate([sign, jnp.ones_like(theta[1:])])
-        return Representative(theta * slope, sign * jnp.eye(self.dim, dtype=theta.dtype), slope)
+        return Representative(theta * slope, sign * jnp.ones((self.dim,), theta.dtype), slope)
 
     def others_at_bound(self, theta: Array, constants: Constants) -> Array:
         if self.dim == 1:

@@ -44,7 +44,7 @@ class Proportional(AbstractCovariance):
 
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta)
-        return Representative(theta * sign, sign * jnp.eye(self.dim, dtype=theta.dtype), sign)
+        return Representative(theta * sign, sign * jnp.ones((self.dim,), theta.dtype), sign)
 
     def unit(self, constants: Constants, scale: Array) -> Array:
         return jnp.max(scale * jnp.sqrt(jnp.sum(constants[0] ** 2, axis=1)), keepdims=True)

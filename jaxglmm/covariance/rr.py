@@ -61,4 +61,4 @@ class ReducedRank(AbstractCovariance):
     def rectify(self, theta: Array) -> Representative:
         rows, columns = self._loadings
         signs = signs_of(theta[rows == columns])
-        return Representative(theta * signs[columns], jnp.diag(signs), signs[columns])
+        return Representative(theta * signs[columns], signs, signs[columns])

@@ -59,10 +59,10 @@ class Toeplitz(AbstractCovariance):
         signs = signs_of(theta[: self.dim])
         angles, slope = fold(theta[self.dim :])
         # A cosine's sign is that of its column of T and of all later ones.
-        turn = jnp.diag(jnp.cumprod(jnp.concatenate([jnp.ones((1,), theta.dtype), slope])))
+        columns = jnp.cumprod(jnp.concatenate([jnp.ones((1,), theta.dtype), slope]))
         roots = theta[: self.dim] * signs
         return Representative(
-            jnp.concatenate([roots, angles]), turn, jnp.concatenate([signs, slope])
+            jnp.concatenate([roots, angles]), columns, jnp.concatenate([signs, slope])
         )
 
 

@@ -48,4 +48,4 @@ class Unstructured(AbstractCovariance):
     def rectify(self, theta: Array) -> Representative:
         rows, columns = np.tril_indices(self.dim)
         signs = signs_of(theta[rows == columns])
-        return Representative(theta * signs[columns], jnp.diag(signs), signs[columns])
+        return Representative(theta * signs[columns], signs, signs[columns])

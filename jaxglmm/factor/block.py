@@ -26,16 +26,20 @@ def choose_block(rows: Rows) -> BlockFactor:
     grouping = rows.groupings[0]
     q, num_levels = grouping.num_columns, grouping.num_levels
     affordable = q * num_levels <= rows.y.size and q**3 * num_levels <= _LARGE
-    return BlockFactor(by_rows=grouping.wide and not affordable)
+    return BlockFactor(grouping.triangular, by_rows=grouping.wide and not affordable)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BlockFactor(AbstractFactor):
-    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
+    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I.
 
+    `triangular` says that Lambda is zero above its diagonal, `by_rows` that third-order sums by
+    level would cost more than passes over the rows.
+    """
+
+    triangular: bool = dataclasses.field(default=False, metadata={"static": True})
     by_rows: bool = dataclasses.field(default=False, metadata={"static": True})
-    """Third-order sums by level would cost more than passes over the rows."""
 
     @property
     def by_level(self) -> bool:
@@ -89,10 +93,10 @@ class BlockFactor(AbstractFactor):
         return (jnp.stack([small.products(A3, P) for A3 in cubic]),)
 
     def penalise(self, A: Stack, factors: tuple[Array, ...]) -> Stack:
-        return small.plus_identity(small.congruence(A, factors[0]))
+        return small.plus_identity(small.congruence(A, factors[0], triangular=self.triangular))
 
     def spread(self, P: Stack, factors: tuple[Array, ...]) -> Stack:
-        return small.stored(small.outward(P, factors[0]))
+        return small.stored(small.outward(P, factors[0], triangular=self.triangular))
 
     def leverages(self, rows: Rows, Q: Stack) -> tuple[Predictors, ...]:
         if not isinstance(Q, list):

@@ -108,7 +108,7 @@ class CrossedFactor(AbstractFactor):
     def penalise(self, A: Bordered, factors: tuple[Array, ...]) -> Bordered:
         border = jnp.einsum("ij,ilr->jlr", factors[0], self._mix(A.border, factors))
         inner = self._mix(self._mix(A.inner, factors).T, factors)
-        blocks = BlockFactor().penalise(A.blocks, factors)
+        blocks = BlockFactor(self.groupings[0].triangular).penalise(A.blocks, factors)
         return Bordered(blocks, border, inner + jnp.eye(inner.shape[0], dtype=inner.dtype))
 
     def _mix(self, M: Array, factors: tuple[Array, ...], *, outward: bool = False) -> Array:
@@ -123,7 +123,7 @@ class CrossedFactor(AbstractFactor):
         border = self._mix(P.border, factors, outward=True)
         inner = self._mix(self._mix(P.inner, factors, outward=True).T, factors, outward=True)
         return Bordered(
-            small.outward(P.blocks, factors[0]),
+            small.outward(P.blocks, factors[0], triangular=self.groupings[0].triangular),
             jnp.einsum("ji,ilr->jlr", factors[0], border),
             inner,
         )

@@ -82,13 +82,16 @@ class NestedFactor(AbstractFactor):
 
     def penalise(self, A: Tree, factors: tuple[Array, ...]) -> Tree:
         blocks = [
-            small.plus_identity(small.congruence(M, L))
-            for M, L in zip(A.blocks, factors, strict=True)
+            small.plus_identity(small.congruence(M, L, triangular=g.triangular))
+            for M, L, g in zip(A.blocks, factors, self.groupings, strict=True)
         ]
         return Tree(blocks, _mixed(A.borders, factors, "ijl,ia,jb->abl"))
 
     def spread(self, P: Tree, factors: tuple[Array, ...]) -> Tree:
-        blocks = [small.outward(M, L) for M, L in zip(P.blocks, factors, strict=True)]
+        blocks = [
+            small.outward(M, L, triangular=g.triangular)
+            for M, L, g in zip(P.blocks, factors, self.groupings, strict=True)
+        ]
         return Tree(blocks, _mixed(P.borders, factors, "ijl,ai,bj->abl"))
 
     def leverages(self, rows: Rows, Q: Tree) -> tuple[Predictors, ...]:

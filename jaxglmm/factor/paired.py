@@ -97,7 +97,7 @@ class PairedFactor(AbstractFactor):
     def penalise(self, A: Sparse, factors: tuple[Array, ...]) -> Sparse:
         inner = self._mixed(A.inner, factors, "ije,ia,jb->abe")
         return Sparse(
-            BlockFactor().penalise(A.blocks, factors),
+            BlockFactor(self.groupings[0].triangular).penalise(A.blocks, factors),
             self._mixed_cells(A.cells, factors, "ijc,ia,jb->abc"),
             tuple(
                 _add_identity(values, link) for values, link in zip(inner, self._links, strict=True)
@@ -106,7 +106,7 @@ class PairedFactor(AbstractFactor):
 
     def spread(self, P: Sparse, factors: tuple[Array, ...]) -> Sparse:
         return Sparse(
-            small.stored(small.outward(P.blocks, factors[0])),
+            BlockFactor(self.groupings[0].triangular).spread(P.blocks, factors),
             self._mixed_cells(P.cells, factors, "ijc,ai,bj->abc"),
             self._mixed(P.inner, factors, "ije,ai,bj->abe"),
         )

@@ -122,28 +122,36 @@ def inverse(L: Stack) -> Stack:
     return [[add(V[k][i] * V[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]
 
 
-def congruence(A: Stack, T: Array) -> Stack:
-    """T' A T for a shared T of shape (q, r), lower triangle."""
+def congruence(A: Stack, T: Array, *, triangular: bool = False) -> Stack:
+    """T' A T for a shared T of shape (q, r), lower triangle.
+
+    `triangular` says that T is zero above its diagonal, which saves a good half of the work.
+    """
     q, r = T.shape
     if not isinstance(A, list):
         return from_dense(wide.congruence(A, T))
+    below = [range(j if triangular else 0, q) for j in range(r)]
     AT = [
-        [add(A[max(i, k)][min(i, k)] * T[k, j] for k in range(q)) for j in range(r)]
+        [add(A[max(i, k)][min(i, k)] * T[k, j] for k in below[j]) for j in range(r)]
         for i in range(q)
     ]
-    return [[add(T[k, i] * AT[k][j] for k in range(q)) for j in range(i + 1)] for i in range(r)]
+    return [[add(T[k, i] * AT[k][j] for k in below[i]) for j in range(i + 1)] for i in range(r)]
 
 
-def outward(P: Stack, T: Array) -> Stack:
-    """T P T' for a shared T of shape (q, r), lower triangle; P in either form."""
+def outward(P: Stack, T: Array, *, triangular: bool = False) -> Stack:
+    """T P T' for a shared T of shape (q, r), lower triangle; P in either form.
+
+    `triangular` as in `congruence`.
+    """
     q, r = T.shape
     if q > UNROLLED or not isinstance(P, list):
         return from_dense(wide.congruence(to_dense(P), T.T))
+    left = [range(min(i + 1, r) if triangular else r) for i in range(q)]
     TP = [
-        [add(T[i, k] * P[max(k, j)][min(k, j)] for k in range(r)) for j in range(r)]
+        [add(T[i, k] * P[max(k, j)][min(k, j)] for k in left[i]) for j in range(r)]
         for i in range(q)
     ]
-    return [[add(TP[i][k] * T[j, k] for k in range(r)) for j in range(i + 1)] for i in range(q)]
+    return [[add(TP[i][k] * T[j, k] for k in left[j]) for j in range(i + 1)] for i in range(q)]
 
 
 def stored(M: Stack) -> Stack:

@@ -95,6 +95,7 @@ def test_blocks_agree_with_dense(codes, terms):
     u = tuple(jnp.asarray(np.random.default_rng(2).normal(size=v.shape)) for v in zeros(rows))
     factor = choose(rows)
     assert isinstance(factor, BlockFactor)
+    assert factor.triangular
     run = jax.jit(algebra)
     close(run(factor, rows, psi, u), run(oracle(rows), rows, psi, u))
 
@@ -160,4 +161,4 @@ def test_the_structure_follows_from_the_factors():
     rows = arrange(make_case("poisson", num_factors=2).problem)
     assert choose(rows) == CrossedFactor(rows.groupings)
     one = dataclasses.replace(rows, groupings=rows.groupings[:1], pattern=Independent())
-    assert choose(one) == BlockFactor()
+    assert choose(one) == BlockFactor(triangular=True)

@@ -93,7 +93,7 @@ def test_chunks_in_parts(monkeypatch):
 def test_third_order_sums_are_kept_where_rows_outnumber_columns():
     for size, by_rows in ((8, False), (3, True)):
         rows, _ = location_scale(TWO_PREDICTORS[6], [size] * 5)
-        assert choose(rows) == BlockFactor(by_rows=by_rows)
+        assert choose(rows) == BlockFactor(triangular=True, by_rows=by_rows)
 
 
 FIVE, ONE = (Term(Diagonal(5)),), (Term(Unstructured(1)),)
