@@ -33,6 +33,7 @@ from jaxglmm.predictor import (
     random_effects,
     random_part,
     relative_factors,
+    shrunk,
     transpose_lambda,
     transpose_random,
 )
@@ -62,8 +63,11 @@ class _State(NamedTuple):
 
 
 def zeros(rows: Rows) -> Effects:
-    """u = 0."""
-    return tuple(jnp.zeros((g.num_columns, g.num_levels), rows.dtype) for g in rows.groupings)
+    """u = 0, and with it a beta inside."""
+    shapes = [(g.num_columns, g.num_levels) for g in rows.groupings]
+    if rows.fixed_inside:
+        shapes.append((rows.X.shape[0], 1))
+    return tuple(jnp.zeros(shape, rows.dtype) for shape in shapes)
 
 
 def gradient(rows: Rows, params: Params, u: Effects) -> Effects:
@@ -76,9 +80,9 @@ def gradient(rows: Rows, params: Params, u: Effects) -> Effects:
 def penalised_gradient(
     rows: Rows, lam: tuple[Array, ...], score_: Predictors, u: Effects
 ) -> Effects:
-    """Lambda' Z' score - u."""
+    """Lambda' Z' score - u (beta inside has no prior to pull it back)."""
     pulled = transpose_lambda(lam, transpose_random(rows, score_))
-    return minus(pulled, u)
+    return minus(pulled, shrunk(rows, u))
 
 
 def tight(rows: Rows) -> float:
@@ -106,7 +110,7 @@ def search(
     order of d. With an earlier H (`kept`, for factors that are dear) it is linear: steps shrink by
     some r each, and one leaves sqrt(d) r / (1 - r).
     """
-    if not rows.groupings:
+    if not start:
         return start, jnp.asarray(0), jnp.zeros((), rows.dtype)
     lam = relative_factors(rows, params.theta)
     fixed = fixed_part(rows, params.beta)
@@ -128,7 +132,10 @@ def search(
         along, decrement = factor.inner(rows, g, state.step), factor.inner(rows, g, newton)
         # At rounding level a slope has no sign to trust.
         judged = state.slope > 100 * eps
-        back = judged & ~(along > -_OVERSHOOT * state.slope) | ~jnp.isfinite(decrement)
+        back = judged & ~(along > -_OVERSHOOT * state.slope)
+        if factor.coupled:
+            back = _by_all(along, state.slope, back)
+        back = back | ~jnp.isfinite(decrement)
         halved = factor.per_component(rows, jnp.full_like(state.slope, -0.5), state.step)
         step = _select(rows, factor, back, halved, newton)
         moved = plus(u, step)
@@ -184,6 +191,13 @@ def _factor(factorise: Callable[[Any], Any], W: Any, kept: Kept) -> tuple[Any, A
     """The kept factor while it is of use, else that of W; and whether it is the latter."""
     factored = jax.lax.cond(kept.usable, lambda: kept.factored, lambda: factorise(W))
     return factored, ~kept.usable
+
+
+def _by_all(along: Array, slope: Array, back: Array) -> Array:
+    """Which components go back where one can turn another's slope: those that turned, if the
+    slopes of all have turned in sum (all of them, if none has alone)."""
+    failed = (jnp.sum(slope) > 0) & ~(jnp.sum(along) > -_OVERSHOOT * jnp.sum(slope))
+    return failed & (back | ~jnp.any(back))
 
 
 def _select(rows: Rows, factor: AbstractFactor, which: Array, yes: Effects, no: Effects) -> Effects:
