@@ -114,7 +114,6 @@ def search(
         return start, jnp.asarray(0), jnp.zeros((), rows.dtype)
     lam = relative_factors(rows, params.theta)
     fixed = fixed_part(rows, params.beta)
-    eps = jnp.finfo(rows.dtype).eps
 
     def factorise(W: tuple[Predictors, ...]) -> Any:
         return factor.factorise_safely(factor.assemble(rows, lam, W))
@@ -130,11 +129,11 @@ def search(
         )
         newton = factor.solve(factored, g)
         along, decrement = factor.inner(rows, g, state.step), factor.inner(rows, g, newton)
-        # At rounding level a slope has no sign to trust.
-        judged = state.slope > 100 * eps
-        back = judged & ~(along > -_OVERSHOOT * state.slope)
+        back = _turned(along, state.slope)
         if factor.coupled:
-            back = _by_all(along, state.slope, back)
+            # One component's step can turn another's slope: judge their sum, then each.
+            together = _turned(jnp.sum(along), jnp.sum(state.slope))
+            back = together & (back | ~jnp.any(back))
         back = back | ~jnp.isfinite(decrement)
         halved = factor.per_component(rows, jnp.full_like(state.slope, -0.5), state.step)
         step = _select(rows, factor, back, halved, newton)
@@ -193,11 +192,13 @@ def _factor(factorise: Callable[[Any], Any], W: Any, kept: Kept) -> tuple[Any, A
     return factored, ~kept.usable
 
 
-def _by_all(along: Array, slope: Array, back: Array) -> Array:
-    """Which components go back where one can turn another's slope: those that turned, if the
-    slopes of all have turned in sum (all of them, if none has alone)."""
-    failed = (jnp.sum(slope) > 0) & ~(jnp.sum(along) > -_OVERSHOOT * jnp.sum(slope))
-    return failed & (back | ~jnp.any(back))
+def _turned(along: Array, slope: Array) -> Array:
+    """Whether the slope at the end of a step has turned against that at its beginning.
+
+    At rounding level a slope has no sign to trust.
+    """
+    judged = slope > 100 * jnp.finfo(slope.dtype).eps
+    return judged & ~(along > -_OVERSHOOT * slope)
 
 
 def _select(rows: Rows, factor: AbstractFactor, which: Array, yes: Effects, no: Effects) -> Effects:
