@@ -14,6 +14,8 @@ from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
 from jaxglmm.pattern import AbstractPattern, Independent, plan
 
+METHODS = ("laplace", "reml", "approximate_laplace")
+
 
 @dataclasses.dataclass(frozen=True)
 class Term:
@@ -75,6 +77,10 @@ class Problem:
         predictors: linear predictor that each column of X feeds, static.
         weights_multiply: prior weights multiply the log-density even where the law would divide
             its dispersion by them, static.
+        method: one of `METHODS`, static. "laplace": the marginal likelihood, u integrated out by
+            Laplace's approximation. "reml": beta is integrated out with u, under a flat prior.
+            "approximate_laplace": beta is at its joint mode with u for given theta and phi, and u
+            alone integrated out.
     """
 
     y: AnyArray
@@ -88,6 +94,7 @@ class Problem:
     predictors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     pattern: AbstractPattern = Independent()
     weights_multiply: bool = dataclasses.field(default=False, metadata={"static": True})
+    method: str = dataclasses.field(default="laplace", metadata={"static": True})
 
     @property
     def num_obs(self) -> int:
@@ -110,13 +117,14 @@ def make_problem(
     offset: Any = None,
     predictors: tuple[int, ...] | None = None,
     weights_multiply: bool = False,
+    method: str = "laplace",
     factorisation: str = "auto",
 ) -> Problem:
     """A problem from arrays; codes must be concrete because the layout is planned from them.
 
     Missing weights and trials are ones, a missing offset is zero, and all columns of X feed the
-    first linear predictor unless `predictors` says otherwise. `factorisation` is one of
-    `pattern.CHOICES`.
+    first linear predictor unless `predictors` says otherwise. `method` is one of `METHODS`,
+    `factorisation` one of `pattern.CHOICES`.
     """
     n, p = X.shape
     ones = np.ones(n, dtype=np.result_type(y))
@@ -138,4 +146,5 @@ def make_problem(
             factorisation,
         ),
         weights_multiply=weights_multiply,
+        method=method,
     )

@@ -21,8 +21,8 @@ from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
 from jaxglmm.factor import AbstractFactor, choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
-from jaxglmm.likelihood import log_base
 from jaxglmm.marginal import laplace
+from jaxglmm.marginal.inside import constant, inward, joint_hessian, outward
 from jaxglmm.mode import zeros
 from jaxglmm.params import Params, flatten, free_params, unflatten
 from jaxglmm.predictor import Effects
@@ -42,24 +42,30 @@ def maximise_rows(
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
     factor = choose(rows)
-    begin = start(rows)
-    psi = flatten(begin.params if given is None else given)
+    begin = start(rows.random_only)
+    first = begin.params if given is None else given
+    params, u = inward(rows, first, zeros(rows.random_only))
     tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
     objective = LaplaceObjective(rows, factor)
-    end = climb(objective, psi, zeros(rows), tolerance, control.max_iterations)
+    end = climb(objective, flatten(params), u, tolerance, control.max_iterations)
     return _estimate(rows, factor, begin, end)
 
 
 def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> Estimate:
-    params, u, signs = _rectify(rows, unflatten(end.at.psi, rows), end.at.u)
-    curved = end.curved.hessian * signs[:, None] * signs[None, :]
+    """The end of the ascent with all parameters as such, beta included whatever the method."""
+    inner = unflatten(end.at.psi, rows)
+    curved = joint_hessian(rows, factor, inner, end.at.u, end.curved)
+    held = jnp.zeros(curved.shape[0] - end.at.psi.shape[0], rows.dtype)
+    gradient = jnp.concatenate([held, end.at.gradient])
+    params, u, signs = _rectify(rows, *outward(rows, inner, end.at.u))
+    curved = curved * signs[:, None] * signs[None, :]
     s = curvature.spectrum(-curved)
-    singular = _is_singular(rows, params, u)
+    singular = _is_singular(rows.random_only, params, u)
     limit = rows.family.limit(params.phi, jnp.maximum(begin.phi, begin.params.phi))
-    code = _status(rows, begin, end, s, curved, singular, limit)
+    code = _status(rows.random_only, begin, end, s, curved, singular, limit)
     return Estimate(
         params=params,
-        log_likelihood=end.at.value + log_base(rows),
+        log_likelihood=end.at.value + constant(rows),
         u=u,
         hessian=curved,
         status=code,
@@ -67,7 +73,7 @@ def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> E
         limit=limit,
         iterations=end.iterations,
         passes=end.passes,
-        decrement=end.at.gradient @ curvature.ascent_metric(s) @ end.at.gradient,
+        decrement=gradient @ curvature.ascent_metric(s) @ gradient,
         smallest_eigenvalue=_smallest(s, rows),
     )
 
@@ -145,19 +151,22 @@ def _solve_jvp(
     d_rows = tangents[0]
     factor = choose(rows)
     est = _solve(rows, given, control)
-    psi = flatten(est.params)
+    params, u = inward(rows, est.params, est.u)
+    psi = flatten(params)
 
     def at_fixed_psi(r: Rows) -> tuple[Array, Array]:
-        value, gradient = laplace.refined(r, factor, psi, est.u)
-        return value + log_base(r), gradient
+        value, gradient = laplace.refined(r, factor, psi, u)
+        return value + constant(r), gradient
 
     _, (d_value, d_gradient) = jax.jvp(at_fixed_psi, (rows,), (d_rows,))
     s = curvature.spectrum(-est.hessian)
-    d_psi = curvature.pseudo_inverse(s, _FLAT) @ d_gradient
+    # A beta inside is no unknown of G: the inverse in all parameters has that in psi as its corner.
+    inside = est.hessian.shape[0] - psi.shape[0]
+    d_psi = (curvature.pseudo_inverse(s, _FLAT) @ jnp.pad(d_gradient, (inside, 0)))[inside:]
     d_psi = jnp.where(free_params(rows, psi), d_psi, 0.0)
-    _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, est.u), (rows, psi), (d_rows, d_psi))
+    _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, u), (rows, psi), (d_rows, d_psi))
     tangent = jax.tree.map(_zero_tangent, est)
-    moved = unflatten(d_psi, rows)
+    moved, d_u = outward(rows, unflatten(d_psi, rows), d_u)
     return est, dataclasses.replace(tangent, params=moved, log_likelihood=d_value, u=d_u)
 
 
