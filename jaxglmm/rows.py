@@ -15,6 +15,10 @@ from jax import Array
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.design import Grouping, Problem
 from jaxglmm.families import AbstractFamily
+from jaxglmm.pattern import AbstractPattern
+
+UNROLLED = 4
+"""Columns of a factor up to which the algebra of its levels is written out, column by column."""
 
 
 @jax.tree_util.register_dataclass
@@ -30,8 +34,7 @@ class Rows:
         X: fixed-effects columns; shape (fixed, slot, chunk).
         Z: columns of each grouping factor; shape (column, slot, chunk) each.
         codes: levels of each grouping factor: (chunk,) of the leading one, else (slot, chunk).
-        parents: where each factor is nested in the next, the level of the next that each level
-            lies in, (level,) each; empty otherwise.
+        pattern: which levels of the grouping factors meet, its arrays over rows in chunk order.
         constants: of each grouping factor and term, what its covariance structure is given.
         free: whether each column of X has a coefficient to estimate (padding has none).
         groupings: the factors' static structure.
@@ -45,7 +48,7 @@ class Rows:
     X: Array
     Z: tuple[Array, ...]
     codes: tuple[Array, ...]
-    parents: tuple[Array, ...]
+    pattern: AbstractPattern
     constants: tuple[tuple[tuple[Array, ...], ...], ...]
     free: Array
     groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
@@ -123,6 +126,15 @@ class Structure:
         """Linear predictor that each column feeds."""
         return tuple(t.predictor for t in self.terms for _ in range(t.covariance.dim))
 
+    @property
+    def wide(self) -> bool:
+        """A level has too many random effects for a program that names each."""
+        return self.num_columns > UNROLLED
+
+    def columns_of(self, predictor: int) -> list[int]:
+        """The columns that feed a linear predictor."""
+        return [column for column, a in enumerate(self.predictors) if a == predictor]
+
 
 def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) -> Rows:
     """Gather a problem's rows into its layout.
@@ -158,7 +170,7 @@ def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) ->
             layout.levels if i == 0 else xp.asarray(g.codes)[rows]
             for i, g in enumerate(problem.groupings)
         ),
-        parents=tuple(xp.asarray(p) for p in problem.parents),
+        pattern=problem.pattern.gathered(rows, xp),
         constants=tuple(_constants(g, dtype, xp) for g in problem.groupings),
         free=xp.arange(num_fixed or problem.X.shape[1]) < problem.X.shape[1],
         groupings=tuple(_structure(g) for g in problem.groupings),

@@ -7,7 +7,14 @@ from jax import Array
 
 from jaxglmm.likelihood import score_and_weights
 from jaxglmm.params import Params
-from jaxglmm.predictor import Effects, linear_predictor, random_effects, reduce, relative_factors
+from jaxglmm.predictor import (
+    Effects,
+    by_column,
+    linear_predictor,
+    random_effects,
+    reduce,
+    relative_factors,
+)
 from jaxglmm.rows import Rows
 
 
@@ -21,14 +28,18 @@ def term_scales(rows: Rows, params: Params, u: Effects) -> list[Array]:
     _, W = score_and_weights(rows, eta, params.phi)
     scales: list[Array] = []
     for k, grouping in enumerate(rows.groupings):
-        found: list[Array] = []
-        for column, a in enumerate(grouping.predictors):
-            information = reduce(rows, k, rows.Z[k][column] ** 2 * jnp.abs(W[a][a]))
-            levels = jnp.maximum(jnp.sum(information > 0), 1)
-            found.append(jnp.sqrt(jnp.sum(information) / levels))
+        information = by_column(
+            rows, k, lambda z, a, k=k: _information(rows, k, z * z * jnp.abs(W[a][a]))
+        )
         first = 0
         for term in grouping.terms:
             last = first + term.covariance.dim
-            scales.append(jnp.stack(found[first:last]))
+            scales.append(jnp.sqrt(information[first:last]))
             first = last
     return scales
+
+
+def _information(rows: Rows, k: int, values: Array) -> Array:
+    """The mean over the levels of factor k that have any."""
+    sums = reduce(rows, k, values)
+    return jnp.sum(sums) / jnp.maximum(jnp.sum(sums > 0), 1)

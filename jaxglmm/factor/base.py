@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -16,9 +15,14 @@ from jaxglmm.predictor import Effects, Predictors
 from jaxglmm.rows import Rows
 
 
+def pair_sums(a: Array, b: Array) -> Array:
+    """sum(a_i * b_j) for every pair of entries of the leading axes."""
+    return jnp.sum(a[:, None] * b[None, :], axis=tuple(range(2, a.ndim + 1)))
+
+
 @dataclasses.dataclass(frozen=True)
 class AbstractFactor(abc.ABC):
-    """Assemble, factorise, solve: one structure a class; its choice is static.
+    """Assemble, factorise, solve: one structure a class, a pytree of the index arrays it needs.
 
     A = Z'WZ, H = Lambda' A Lambda + I and its factor are pytrees that only the class itself looks
     into. `selected_inverse` has the structure of H and holds the entries of H^-1 where H is not
@@ -26,18 +30,34 @@ class AbstractFactor(abc.ABC):
     d log det H = sum(selected_inverse * dH).
     """
 
-    by_level: ClassVar[bool] = False
-    """Levels are independent and every array of A has the level as its last axis."""
+    @property
+    def by_level(self) -> bool:
+        """Levels are independent, with sums of third order for each (`cubic`)."""
+        return False
 
-    column_cost: ClassVar[float] = 1.5
-    """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+    @property
+    def column_cost(self) -> float:
+        """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+        return 1.5
+
+    keeps: ClassVar[bool] = False
+    """Factorising costs far more than a pass over the rows: the mode finder takes steps with a
+    factor of an earlier point as long as they converge fast."""
 
     @abc.abstractmethod
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
         """A = Z'WZ; linear in W."""
 
-    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> list[Any]:
+    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> Any:
         """Z'(T z)Z for every column z of Z, a third derivative; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def moved(self, A: Any, cubic: Any, v: Effects) -> Any:
+        """A - sum over the columns of Z'(T z)Z v_z; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def contract_cubic(self, P: Any, cubic: Any) -> Effects:
+        """tr(P Z'(T z)Z) for every column z of every level; where `by_level`."""
         raise TypeError(f"{type(self).__name__} has no third-order sums by level")
 
     @abc.abstractmethod
@@ -80,10 +100,19 @@ class AbstractFactor(abc.ABC):
     def selected_inverse(self, factor: Any) -> Any:
         """The entries of H^-1 on the sparsity of H."""
 
-    def linearise_inverse(self, H: Any, factor: Any, P: Any) -> Callable[[Any], Any]:
-        """The map from a tangent of H to that of its selected inverse P."""
+    def trace_products(self, H: Any, factor: Any, P: Any, moved: Any) -> Array:
+        """tr(P dH_i P dH_j), P = H^-1, of tangents of H along a leading axis; (tangent, tangent).
+
+        As dP = -P dH P, these are -sum(dP_i * dH_j), with the tangent of the selected inverse.
+        """
         del factor, P
-        return jax.linearize(lambda M: self.selected_inverse(self.factorise(M)), H)[1]
+        push = jax.linearize(lambda M: self.selected_inverse(self.factorise(M)), H)[1]
+
+        def row(one: Any) -> Array:
+            pushed = push(one)
+            return jax.vmap(lambda other: -jnp.sum(self.contract(pushed, other)))(moved)
+
+        return jax.lax.map(row, moved)
 
     @abc.abstractmethod
     def contract(self, P: Any, H: Any) -> Array:
