@@ -12,18 +12,17 @@ import numpy as np
 from jax import Array
 
 from jaxglmm import curvature, status
-from jaxglmm.ascent.climb import Climb, climb
 from jaxglmm.ascent.estimate import Estimate
-from jaxglmm.ascent.objective import LaplaceObjective
+from jaxglmm.ascent.least_squares import by_least_squares, suits
+from jaxglmm.ascent.maximum import Maximum, by_laplace
 from jaxglmm.ascent.scales import term_scales
 from jaxglmm.ascent.start import Start, start
 from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
-from jaxglmm.factor import AbstractFactor, choose
+from jaxglmm.factor import choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
 from jaxglmm.marginal import laplace
-from jaxglmm.marginal.inside import constant, inward, joint_hessian, outward
-from jaxglmm.mode import zeros
+from jaxglmm.marginal.inside import constant, inward, outward
 from jaxglmm.params import Params, flatten, free_params, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows, by_term
@@ -41,31 +40,24 @@ def maximise_rows(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
-    factor = choose(rows)
     begin = start(rows.random_only)
     first = begin.params if given is None else given
-    params, u = inward(rows, first, zeros(rows.random_only))
     tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
-    objective = LaplaceObjective(rows, factor)
-    end = climb(objective, flatten(params), u, tolerance, control.max_iterations)
-    return _estimate(rows, factor, begin, end)
+    route = by_least_squares if suits(rows) else by_laplace
+    return _estimate(rows, begin, route(rows, first, tolerance, control.max_iterations))
 
 
-def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> Estimate:
-    """The end of the ascent with all parameters as such, beta included whatever the method."""
-    inner = unflatten(end.at.psi, rows)
-    curved = joint_hessian(rows, factor, inner, end.at.u, end.curved)
-    held = jnp.zeros(curved.shape[0] - end.at.psi.shape[0], rows.dtype)
-    gradient = jnp.concatenate([held, end.at.gradient])
-    params, u, signs = _rectify(rows, *outward(rows, inner, end.at.u))
-    curved = curved * signs[:, None] * signs[None, :]
+def _estimate(rows: Rows, begin: Start, end: Maximum) -> Estimate:
+    params, u, signs = _rectify(rows, end.params, end.u)
+    curved = end.hessian * signs[:, None] * signs[None, :]
+    gradient = end.gradient * signs
     s = curvature.spectrum(-curved)
     singular = _is_singular(rows.random_only, params, u)
     limit = rows.family.limit(params.phi, jnp.maximum(begin.phi, begin.params.phi))
     code = _status(rows.random_only, begin, end, s, curved, singular, limit)
     return Estimate(
         params=params,
-        log_likelihood=end.at.value + constant(rows),
+        log_likelihood=end.value + constant(rows),
         u=u,
         hessian=curved,
         status=code,
@@ -110,7 +102,7 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
 def _status(
     rows: Rows,
     begin: Start,
-    end: Climb,
+    end: Maximum,
     s: Spectrum,
     hessian: Array,
     singular: Array,
@@ -118,7 +110,7 @@ def _status(
 ) -> Array:
     p = rows.num_fixed
     left = _least_information(-hessian[:p, :p], begin.information)
-    finite = jnp.isfinite(end.at.value) & jnp.all(jnp.isfinite(end.at.gradient))
+    finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
     code = jnp.asarray(status.CONVERGED)
     code = jnp.where(_smallest(s, rows) < _FLAT, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
