@@ -12,7 +12,7 @@ from jaxglmm.arrays import AnyArray
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
-from jaxglmm.nesting import nesting
+from jaxglmm.pattern import AbstractPattern, Independent, plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +70,7 @@ class Problem:
         offset: added to the first linear predictor; shape (obs,).
         groupings: the grouping factors.
         layout: how rows are arranged in memory.
-        parents: where each grouping factor is nested in the next one, the level of the next that
-            each level lies in, (level,) each; empty otherwise.
+        pattern: which levels of the grouping factors meet; it chooses the factorisation.
         family: the law with its link, static.
         predictors: linear predictor that each column of X feeds, static.
         weights_multiply: prior weights multiply the log-density even where the law would divide
@@ -87,7 +86,7 @@ class Problem:
     layout: Layout
     family: AbstractFamily = dataclasses.field(metadata={"static": True})
     predictors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    parents: tuple[AnyArray, ...] = ()
+    pattern: AbstractPattern = Independent()
     weights_multiply: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property
@@ -111,11 +110,13 @@ def make_problem(
     offset: Any = None,
     predictors: tuple[int, ...] | None = None,
     weights_multiply: bool = False,
+    factorisation: str = "auto",
 ) -> Problem:
     """A problem from arrays; codes must be concrete because the layout is planned from them.
 
     Missing weights and trials are ones, a missing offset is zero, and all columns of X feed the
-    first linear predictor unless `predictors` says otherwise.
+    first linear predictor unless `predictors` says otherwise. `factorisation` is one of
+    `pattern.CHOICES`.
     """
     n, p = X.shape
     ones = np.ones(n, dtype=np.result_type(y))
@@ -130,6 +131,11 @@ def make_problem(
         layout=make_layout(n, codes[0], groupings[0].num_levels) if groupings else make_layout(n),
         family=family,
         predictors=(0,) * p if predictors is None else predictors,
-        parents=nesting(codes, [g.num_levels for g in groupings]),
+        pattern=plan(
+            codes,
+            [g.num_levels for g in groupings],
+            [g.num_columns for g in groupings],
+            factorisation,
+        ),
         weights_multiply=weights_multiply,
     )

@@ -14,7 +14,7 @@ g(u, params) = Lambda' Z' score - u,
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -40,14 +40,24 @@ from jaxglmm.rows import Rows
 
 _OVERSHOOT = 0.9
 _MAX_ITERATIONS = 100
+_SLOW = 0.2  # steps that shrink less with a kept factor cost more than a new one
 _LOST = 30  # passes after which a point outside the law's domain is given up
+
+
+class Kept(NamedTuple):
+    """A factor of H at an earlier point, and whether it still serves."""
+
+    factored: Any
+    usable: Array
 
 
 class _State(NamedTuple):
     u: Effects  # current point
     step: Effects  # the move that led here
     slope: Array  # slope along `step` where it began, (component,)
-    decrement: Array  # g' H^-1 g at the last point judged, a scalar in log-likelihood units
+    total: Array  # g' H^-1 g at the last point judged, a scalar in log-likelihood units
+    left: Array  # length of the error that the last step left
+    kept: Any  # a `Kept` where the factor keeps, else nothing
     iteration: Array
 
 
@@ -74,19 +84,27 @@ def penalised_gradient(
 def tight(rows: Rows) -> float:
     """Tolerance of `search` that leaves u at rounding level.
 
-    g' H^-1 g can fall to the sum of squared rounding errors, far below eps ** 0.75.
+    The square of a step's length can fall to the sum of squared rounding errors, and its root
+    with it: far below eps ** 0.75.
     """
     return float(jnp.finfo(rows.dtype).eps) ** 0.75
 
 
 def search(
-    rows: Rows, factor: AbstractFactor, params: Params, start: Effects, tolerance: Array
+    rows: Rows,
+    factor: AbstractFactor,
+    params: Params,
+    start: Effects,
+    tolerance: Array,
+    kept: Kept | None = None,
 ) -> tuple[Effects, Array, Array]:
-    """Newton's method from `start` until g' H^-1 g < tolerance; the last step is then taken.
+    """Newton's method from `start` until the error left in u falls below the tolerance.
 
-    Returns the mode, the number of derivative passes and the last g' H^-1 g. That is the square of
-    the last step's length in units of the conditional standard deviation; convergence is
-    quadratic, so the error left in u is of its order, not of its root.
+    Returns the mode, the number of derivative passes and an estimate of that error's length in
+    units of the conditional standard deviation. A step from u has the length sqrt(d),
+    d = g' H^-1 g. With H taken at u convergence is quadratic, and the step leaves an error of the
+    order of d. With an earlier H (`kept`, for factors that are dear) it is linear: steps shrink by
+    some r each, and one leaves sqrt(d) r / (1 - r).
     """
     if not rows.groupings:
         return start, jnp.asarray(0), jnp.zeros((), rows.dtype)
@@ -94,13 +112,19 @@ def search(
     fixed = fixed_part(rows, params.beta)
     eps = jnp.finfo(rows.dtype).eps
 
+    def factorise(W: tuple[Predictors, ...]) -> Any:
+        return factor.factorise_safely(factor.assemble(rows, lam, W))
+
     def body(state: _State) -> _State:
         u = state.u
         random = random_part(rows, random_effects(lam, u))
         eta = plus(fixed, random)
         s, W = score_and_weights(rows, eta, params.phi)
         g = penalised_gradient(rows, lam, s, u)
-        newton = factor.solve(factor.factorise_safely(factor.assemble(rows, lam, W)), g)
+        factored, fresh = (
+            _factor(factorise, W, state.kept) if factor.keeps else (factorise(W), True)
+        )
+        newton = factor.solve(factored, g)
         along, decrement = factor.inner(rows, g, state.step), factor.inner(rows, g, newton)
         # At rounding level a slope has no sign to trust.
         judged = state.slope > 100 * eps
@@ -109,25 +133,57 @@ def search(
         step = _select(rows, factor, back, halved, newton)
         moved = plus(u, step)
         # A component sent back keeps looking along the same direction from the same origin.
-        kept = _select(rows, factor, back, tuple(-d for d in step), step)
+        onward = _select(rows, factor, back, tuple(-d for d in step), step)
         total = jnp.sum(jnp.where(back, jnp.inf, jnp.abs(decrement)))
+        shrinks = jnp.sqrt(jnp.minimum(total / state.total, 0.99))
+        stale = jnp.sqrt(total) * shrinks / (1.0 - shrinks)
         lost = (state.iteration >= _LOST) & ~jnp.all(jnp.isfinite(decrement))
+        left = jnp.where(fresh, total, jnp.where(jnp.isfinite(total), stale, total))
         return _State(
             u=moved,
-            step=kept,
+            step=onward,
             slope=jnp.where(back, 0.5 * state.slope, decrement),
-            decrement=jnp.where(lost, -jnp.inf, total),
+            total=jnp.where(jnp.any(back), jnp.inf, total),
+            left=jnp.where(lost, -jnp.inf, left),
+            kept=Kept(factored, ~jnp.any(back) & (fresh | (shrinks < _SLOW)))
+            if factor.keeps
+            else (),
             iteration=state.iteration + 1,
         )
 
     def unfinished(state: _State) -> Array:
-        return (state.decrement > tolerance) & (state.iteration < _MAX_ITERATIONS)
+        return (state.left > tolerance) & (state.iteration < _MAX_ITERATIONS)
 
     none = factor.inner(rows, start, start) * 0.0
     infinite = jnp.asarray(jnp.inf, rows.dtype)
-    state = _State(start, start, none, infinite, jnp.asarray(0))
+    if factor.keeps and kept is None:
+        kept = no_factor(rows, factor)
+    state = _State(
+        start, start, none, infinite, infinite, kept if factor.keeps else (), jnp.asarray(0)
+    )
     state = jax.lax.while_loop(unfinished, body, state)
-    return state.u, state.iteration, state.decrement
+    return state.u, state.iteration, state.left
+
+
+def no_factor(rows: Rows, factor: AbstractFactor) -> Any:
+    """A `Kept` that is of no use yet; nothing for factors that are made anew each time."""
+    if not factor.keeps:
+        return ()
+    axes = range(rows.family.num_predictors)
+
+    def shape() -> Any:
+        theta = jnp.zeros((rows.num_theta,), rows.dtype)
+        W = tuple(tuple(rows.y for _ in axes) for _ in axes)
+        return factor.factorise(factor.assemble(rows, relative_factors(rows, theta), W))
+
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(shape))
+    return Kept(zeros, jnp.asarray(False))
+
+
+def _factor(factorise: Callable[[Any], Any], W: Any, kept: Kept) -> tuple[Any, Array]:
+    """The kept factor while it is of use, else that of W; and whether it is the latter."""
+    factored = jax.lax.cond(kept.usable, lambda: kept.factored, lambda: factorise(W))
+    return factored, ~kept.usable
 
 
 def _select(rows: Rows, factor: AbstractFactor, which: Array, yes: Effects, no: Effects) -> Effects:
@@ -137,18 +193,16 @@ def _select(rows: Rows, factor: AbstractFactor, which: Array, yes: Effects, no: 
     return tuple(jnp.where(m > 0.5, a, b) for m, a, b in zip(mask, yes, no, strict=True))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+@jax.custom_jvp
 def find_mode(rows: Rows, factor: AbstractFactor, params: Params, start: Effects) -> Effects:
     """The mode of u, differentiable in `rows` and `params` to any order; `start` is a guess."""
     return search(rows, factor, params, start, jnp.asarray(tight(rows), rows.dtype))[0]
 
 
 @find_mode.defjvp
-def _find_mode_jvp(
-    factor: AbstractFactor, primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[Effects, Effects]:
-    rows, params, start = primals
-    d_rows, d_params, _ = tangents
+def _find_mode_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Effects, Effects]:
+    rows, factor, params, start = primals
+    d_rows, _, d_params, _ = tangents
     u = find_mode(rows, factor, params, start)
     _, dg = jax.jvp(lambda r, p: gradient(r, p, u), (rows, params), (d_rows, d_params))
     lam = relative_factors(rows, params.theta)

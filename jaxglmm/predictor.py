@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from jaxglmm.arrays import AnyArray, plus
+from jaxglmm.pattern import Nested
 from jaxglmm.rows import Rows, by_term
 
 Effects = tuple[AnyArray, ...]
@@ -24,18 +25,21 @@ Predictors = tuple[Array, ...]
 
 def expand(rows: Rows, k: int, values: Array) -> Array:
     """Values of the levels of factor k, shape (level,), as seen by the rows (broadcastable)."""
-    if k > 0 and not rows.parents:
+    pattern = rows.pattern
+    if k > 0 and isinstance(pattern, Nested):
+        values = values[ancestors(pattern, 0, k)]
+    elif k > 0:
         return values[rows.codes[k]]
-    if k > 0:
-        values = values[ancestors(rows, 0, k)]
     return (values if rows.one_to_one else values[rows.codes[0]])[None, :]
 
 
 def reduce(rows: Rows, k: int, values: Array) -> Array:
     """Sums of row values over the levels of factor k: the transpose of `expand`."""
     num_levels = rows.groupings[k].num_levels
-    if k > 0 and rows.parents:
-        return jax.ops.segment_sum(reduce(rows, 0, values), ancestors(rows, 0, k), num_levels)
+    pattern = rows.pattern
+    if k > 0 and isinstance(pattern, Nested):
+        up = ancestors(pattern, 0, k)
+        return jax.ops.segment_sum(reduce(rows, 0, values), up, num_levels)
     if k > 0:
         return jax.ops.segment_sum(values.ravel(), rows.codes[k].ravel(), num_levels)
     sums = _column_sums(values)
@@ -44,10 +48,10 @@ def reduce(rows: Rows, k: int, values: Array) -> Array:
     return jax.ops.segment_sum(sums, rows.codes[0], num_levels, indices_are_sorted=True)
 
 
-def ancestors(rows: Rows, k: int, m: int) -> Array:
+def ancestors(pattern: Nested, k: int, m: int) -> Array:
     """Level of factor m that each level of factor k is nested in, m > k; shape (level,)."""
-    found = rows.parents[k]
-    for parent in rows.parents[k + 1 : m]:
+    found = pattern.parents[k]
+    for parent in pattern.parents[k + 1 : m]:
         found = parent[found]
     return found
 

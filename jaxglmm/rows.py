@@ -15,6 +15,7 @@ from jax import Array
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.design import Grouping, Problem
 from jaxglmm.families import AbstractFamily
+from jaxglmm.pattern import AbstractPattern
 
 UNROLLED = 4
 """Columns of a factor up to which the algebra of its levels is written out, column by column."""
@@ -33,8 +34,7 @@ class Rows:
         X: fixed-effects columns; shape (fixed, slot, chunk).
         Z: columns of each grouping factor; shape (column, slot, chunk) each.
         codes: levels of each grouping factor: (chunk,) of the leading one, else (slot, chunk).
-        parents: where each factor is nested in the next, the level of the next that each level
-            lies in, (level,) each; empty otherwise.
+        pattern: which levels of the grouping factors meet, its arrays over rows in chunk order.
         constants: of each grouping factor and term, what its covariance structure is given.
         free: whether each column of X has a coefficient to estimate (padding has none).
         groupings: the factors' static structure.
@@ -48,7 +48,7 @@ class Rows:
     X: Array
     Z: tuple[Array, ...]
     codes: tuple[Array, ...]
-    parents: tuple[Array, ...]
+    pattern: AbstractPattern
     constants: tuple[tuple[tuple[Array, ...], ...], ...]
     free: Array
     groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
@@ -170,7 +170,7 @@ def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) ->
             layout.levels if i == 0 else xp.asarray(g.codes)[rows]
             for i, g in enumerate(problem.groupings)
         ),
-        parents=tuple(xp.asarray(p) for p in problem.parents),
+        pattern=problem.pattern.gathered(rows, xp),
         constants=tuple(_constants(g, dtype, xp) for g in problem.groupings),
         free=xp.arange(num_fixed or problem.X.shape[1]) < problem.X.shape[1],
         groupings=tuple(_structure(g) for g in problem.groupings),

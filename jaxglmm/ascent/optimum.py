@@ -14,6 +14,7 @@ from jax import Array
 from jaxglmm import curvature, status
 from jaxglmm.ascent.climb import Climb, climb
 from jaxglmm.ascent.estimate import Estimate
+from jaxglmm.ascent.objective import LaplaceObjective
 from jaxglmm.ascent.scales import term_scales
 from jaxglmm.ascent.start import Start, start
 from jaxglmm.control import Control
@@ -44,7 +45,8 @@ def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
     begin = start(rows)
     psi = flatten(begin.params if given is None else given)
     tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
-    end = climb(rows, factor, psi, zeros(rows), tolerance, control.max_iterations)
+    objective = LaplaceObjective(rows, factor)
+    end = climb(objective, psi, zeros(rows), tolerance, control.max_iterations)
     return _estimate(rows, factor, begin, end)
 
 

@@ -60,7 +60,7 @@ def start(rows: Rows) -> Start:
     s, weights = _derivatives(rows, fixed_part(rows, fit.beta), phi)
     sds = _moment_sds(rows, s, weights)
     beta, sds = _conditional(rows, fit, sds, weights)
-    params = Params(beta=beta, theta=_theta(rows, sds), phi=phi[:own])
+    params = Params(beta=beta, theta=_theta(rows, sds, s, weights), phi=phi[:own])
     return Start(params, fit.reference, plain[:own])
 
 
@@ -183,16 +183,42 @@ def _moment_sds(rows: Rows, s: Predictors, weights: Predictors) -> tuple[Array, 
     )
 
 
-def _theta(rows: Rows, sds: tuple[Array, ...]) -> Array:
+def _theta(rows: Rows, sds: tuple[Array, ...], s: Predictors, weights: Predictors) -> Array:
     """What each term's structure makes of the standard deviations of its columns."""
     parts = []
-    for values, grouping, constants in zip(sds, rows.groupings, rows.constants, strict=True):
+    for k, (grouping, constants) in enumerate(zip(rows.groupings, rows.constants, strict=True)):
         first = 0
         for term, own in zip(grouping.terms, constants, strict=True):
             last = first + term.covariance.dim
-            parts.append(term.covariance.start(values[first:last], own))
+            if term.covariance.starts_from_correlations:
+                R = _moment_correlations(rows, k, range(first, last), s, weights)
+                part = term.covariance.start_correlated(sds[k][first:last], R, own)
+            else:
+                part = term.covariance.start(sds[k][first:last], own)
+            parts.append(part)
             first = last
     return jnp.concatenate(parts) if parts else jnp.zeros((0,), rows.dtype)
+
+
+def _moment_correlations(
+    rows: Rows, k: int, columns: range, s: Predictors, weights: Predictors
+) -> Array:
+    """Correlations of columns that no row has two of, as those of a factor; (column, column).
+
+    For these E s_i s_j = I_i I_j cov_ij, with the scores and informations of a level.
+    """
+    predictors = rows.groupings[k].predictors
+    S = jnp.stack([reduce(rows, k, rows.Z[k][i] * s[predictors[i]]) for i in columns])
+    info = jnp.stack([reduce(rows, k, rows.Z[k][i] ** 2 * weights[predictors[i]]) for i in columns])
+    sd = jnp.stack(
+        [
+            _moment_sd(rows, k, rows.Z[k][i], s[predictors[i]], weights[predictors[i]])
+            for i in columns
+        ]
+    )
+    covariance = S @ S.T / jnp.maximum(info @ info.T, jnp.finfo(rows.dtype).tiny)
+    correlations = jnp.clip(covariance / jnp.outer(sd, sd), -1.0, 1.0)
+    return jnp.where(jnp.eye(len(columns), dtype=bool), 1.0, correlations)
 
 
 def _moment_sd(rows: Rows, k: int, z: Array, s: Array, w: Array) -> Array:

@@ -100,6 +100,14 @@ class AbstractCovariance(abc.ABC):
     def start(self, sd: Array, constants: Constants) -> Array:
         """theta to start from where columns seem to have these deviations, shape (dim,)."""
 
+    starts_from_correlations: ClassVar[bool] = False
+    """`start_correlated` makes use of correlations, which are then estimated from moments."""
+
+    def start_correlated(self, sd: Array, correlations: Array, constants: Constants) -> Array:
+        """`start` where columns seem to have these correlations too, a (dim, dim) matrix."""
+        del correlations
+        return self.start(sd, constants)
+
     @abc.abstractmethod
     def rectify(self, theta: Array) -> Representative:
         """The reported theta of the same covariance."""

@@ -19,6 +19,8 @@ from jaxglmm.covariance.base import (
     standard_deviations,
 )
 
+_WAVES = 0.1  # share of the start that does not follow the data
+
 
 @dataclasses.dataclass(frozen=True)
 class ReducedRank(AbstractCovariance):
@@ -31,6 +33,7 @@ class ReducedRank(AbstractCovariance):
     rank: int = 2
 
     name = "rr"
+    starts_from_correlations = True
 
     @property
     def num_theta(self) -> int:
@@ -51,11 +54,23 @@ class ReducedRank(AbstractCovariance):
         return natural_of_factor(self.factor(theta, constants), self.parameters)
 
     def start(self, sd: Array, constants: Constants) -> Array:
-        """Waves of growing frequency over the columns: no loading is zero, no two alike."""
+        return self.start_correlated(sd, jnp.ones((self.dim, self.dim), sd.dtype), constants)
+
+    def start_correlated(self, sd: Array, correlations: Array, constants: Constants) -> Array:
+        """Principal components, and a little of waves over the columns.
+
+        The waves keep loadings off zero, where the likelihood may be stationary: it is even in
+        every column of L.
+        """
+        values, vectors = jnp.linalg.eigh(correlations)
+        main = vectors[:, -self.rank :] * jnp.sqrt(jnp.maximum(values[-self.rank :], 0.0))
         place = (np.arange(self.dim) + 0.5)[:, None] / self.dim
-        waves = np.tril(np.cos(0.9 * np.pi * place * np.arange(self.rank)))
-        waves = waves / np.sqrt(np.sum(waves**2, axis=1, keepdims=True))
-        return sd[self._loadings[0]] * waves[self._loadings].astype(sd.dtype)
+        waves = _WAVES * np.cos(0.9 * np.pi * place * np.arange(self.rank))
+        mixed = main[:, ::-1] + waves.astype(sd.dtype)
+        mixed = mixed / jnp.sqrt(jnp.sum(mixed**2, axis=1, keepdims=True))
+        # A rotation of the latent variables leads to the loadings with zeros: A' = Q R, L = R'.
+        rotated = jnp.linalg.qr(mixed.T)[1].T
+        return (sd[:, None] * rotated)[self._loadings]
 
     def rectify(self, theta: Array) -> Representative:
         rows, columns = self._loadings

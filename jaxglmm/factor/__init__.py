@@ -8,6 +8,8 @@ from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
 from jaxglmm.factor.nested import NestedFactor
+from jaxglmm.factor.paired import PairedFactor
+from jaxglmm.pattern import Crossed, Nested, Paired
 from jaxglmm.rows import Rows
 
 
@@ -15,9 +17,14 @@ def choose(rows: Rows) -> AbstractFactor:
     """The cheapest structure that carries this design."""
     if not rows.groupings:
         return EmptyFactor()
-    if len(rows.groupings) == 1:
-        return choose_block(rows)
-    return NestedFactor(rows.groupings) if rows.parents else CrossedFactor(rows.groupings)
+    match rows.pattern:
+        case Nested():
+            return NestedFactor(rows.groupings, rows.pattern)
+        case Paired():
+            return PairedFactor(rows.groupings, rows.pattern)
+        case Crossed():
+            return CrossedFactor(rows.groupings)
+    return choose_block(rows)
 
 
 __all__ = [
@@ -27,5 +34,6 @@ __all__ = [
     "DenseFactor",
     "EmptyFactor",
     "NestedFactor",
+    "PairedFactor",
     "choose",
 ]

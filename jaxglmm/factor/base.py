@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +15,14 @@ from jaxglmm.predictor import Effects, Predictors
 from jaxglmm.rows import Rows
 
 
+def pair_sums(a: Array, b: Array) -> Array:
+    """sum(a_i * b_j) for every pair of entries of the leading axes."""
+    return jnp.sum(a[:, None] * b[None, :], axis=tuple(range(2, a.ndim + 1)))
+
+
 @dataclasses.dataclass(frozen=True)
 class AbstractFactor(abc.ABC):
-    """Assemble, factorise, solve: one structure a class; its choice is static.
+    """Assemble, factorise, solve: one structure a class, a pytree of the index arrays it needs.
 
     A = Z'WZ, H = Lambda' A Lambda + I and its factor are pytrees that only the class itself looks
     into. `selected_inverse` has the structure of H and holds the entries of H^-1 where H is not
@@ -35,6 +39,10 @@ class AbstractFactor(abc.ABC):
     def column_cost(self) -> float:
         """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
         return 1.5
+
+    keeps: ClassVar[bool] = False
+    """Factorising costs far more than a pass over the rows: the mode finder takes steps with a
+    factor of an earlier point as long as they converge fast."""
 
     @abc.abstractmethod
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
@@ -92,10 +100,19 @@ class AbstractFactor(abc.ABC):
     def selected_inverse(self, factor: Any) -> Any:
         """The entries of H^-1 on the sparsity of H."""
 
-    def linearise_inverse(self, H: Any, factor: Any, P: Any) -> Callable[[Any], Any]:
-        """The map from a tangent of H to that of its selected inverse P."""
+    def trace_products(self, H: Any, factor: Any, P: Any, moved: Any) -> Array:
+        """tr(P dH_i P dH_j), P = H^-1, of tangents of H along a leading axis; (tangent, tangent).
+
+        As dP = -P dH P, these are -sum(dP_i * dH_j), with the tangent of the selected inverse.
+        """
         del factor, P
-        return jax.linearize(lambda M: self.selected_inverse(self.factorise(M)), H)[1]
+        push = jax.linearize(lambda M: self.selected_inverse(self.factorise(M)), H)[1]
+
+        def row(one: Any) -> Array:
+            pushed = push(one)
+            return jax.vmap(lambda other: -jnp.sum(self.contract(pushed, other)))(moved)
+
+        return jax.lax.map(row, moved)
 
     @abc.abstractmethod
     def contract(self, P: Any, H: Any) -> Array:

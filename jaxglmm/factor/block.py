@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxglmm.factor import chunks, small
-from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.factor.base import AbstractFactor, pair_sums
 from jaxglmm.factor.small import Stack
 from jaxglmm.predictor import Effects, Predictors, expand, reduce
 from jaxglmm.rows import Rows
@@ -30,16 +29,16 @@ def choose_block(rows: Rows) -> BlockFactor:
     return BlockFactor(grouping.triangular, by_rows=grouping.wide and not affordable)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BlockFactor(AbstractFactor):
-    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I.
+    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
 
-    `triangular` says that Lambda is zero above its diagonal, `by_rows` that third-order sums by
-    level would cost more than passes over the rows.
-    """
+    triangular: bool = dataclasses.field(default=False, metadata={"static": True})
+    """Lambda is zero above its diagonal."""
 
-    triangular: bool = False
-    by_rows: bool = False
+    by_rows: bool = dataclasses.field(default=False, metadata={"static": True})
+    """Third-order sums by level would cost more than passes over the rows."""
 
     @property
     def by_level(self) -> bool:
@@ -131,10 +130,10 @@ class BlockFactor(AbstractFactor):
     def selected_inverse(self, factor: Stack) -> Stack:
         return small.inverse(factor)
 
-    def linearise_inverse(self, H: Stack, factor: Stack, P: Stack) -> Callable[[Stack], Stack]:
-        if isinstance(P, list):
-            return super().linearise_inverse(H, factor, P)
-        return lambda d_H: -small.to_dense(small.sandwich(P, d_H))
+    def trace_products(self, H: Stack, factor: Stack, P: Stack, moved: Stack) -> Array:
+        del H, factor
+        halves = jax.vmap(lambda M: small.product(P, M))(moved)
+        return pair_sums(halves, jnp.swapaxes(halves, 1, 2))
 
     def contract(self, P: Stack, H: Stack) -> Array:
         return small.products(P, H)

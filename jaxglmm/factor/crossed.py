@@ -13,6 +13,7 @@ The first factor should be the one with the most random effects: cost is that of
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.factor import joined, small
-from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.factor.base import AbstractFactor, pair_sums
 from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.predictor import Effects, Predictors
@@ -50,11 +51,12 @@ class Eliminated(NamedTuple):
 _Effect = tuple[Array, int, int, int]  # place of each row, column, predictor, factor
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class CrossedFactor(AbstractFactor):
     """Crossed, partially crossed or nested factors with these structures."""
 
-    groupings: tuple[Structure, ...]
+    groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Bordered:
         inner = self._inner(rows)
@@ -164,37 +166,34 @@ class CrossedFactor(AbstractFactor):
         return small.logdet(factor.lower) + joined.logdet(factor.schur)
 
     def selected_inverse(self, factor: Eliminated) -> Bordered:
-        inner = joined.solve(factor.schur, jnp.eye(factor.schur.shape[0], dtype=factor.V.dtype))
+        inner = joined.inverse(factor.schur)
         border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
         change = _products(border, factor.V)
         return Bordered(small.minus(small.inverse(factor.lower), change), border, inner)
 
-    def linearise_inverse(
-        self, H: Bordered, factor: Eliminated, P: Bordered
-    ) -> Callable[[Bordered], Bordered]:
-        """By hand: three products of the size of the elimination's own, where autodiff needs many.
+    def trace_products(
+        self, H: Bordered, factor: Eliminated, P: Bordered, moved: Bordered
+    ) -> Array:
+        """By hand: with E = dC - dD V and S' the tangent of S,
 
-        V' = D^-1 (C' - D' V),  S' = R' - Y'V - V'Y with Y = C' - D' V / 2 (the prime on the right
-        of a product transposes, on its left is the tangent), P_RR' = -P_RR S' P_RR.
+        tr(D^-1 dD_i D^-1 dD_j) + 2 sum((D^-1 E_i P_RR) * E_j) + tr(P_RR S'_i P_RR S'_j).
         """
         del H
-        V, inner = factor.V, P.inner
-        inverse = small.inverse(factor.lower)
+        V, inverse = factor.V, small.inverse(factor.lower)
 
-        def push(d: Bordered) -> Bordered:
-            bent = jax.vmap(lambda c: small.times(d.blocks, c), in_axes=2, out_axes=2)(V)
+        def parts(d: Bordered) -> tuple[Array, Array, Array, Array]:
+            bent = _by_column(small.times, d.blocks, V)
             half = jnp.einsum("ilr,ils->rs", V, d.border - 0.5 * bent)
-            d_inner = -inner @ (d.inner - half - half.T) @ inner
-            rest = d.border - bent
-            d_V = jax.vmap(lambda c: small.solve(factor.lower, c), in_axes=2, out_axes=2)(rest)
-            spread = jnp.einsum("ilr,rs->ils", d_V, inner)
-            d_border = -spread - jnp.einsum("ilr,rs->ils", V, d_inner)
-            change = _products(d_border, V) + _products(P.border, d_V)
-            within = jax.tree.map(jnp.negative, small.sandwich(inverse, d.blocks))
-            blocks = small.minus(within, change)
-            return Bordered(blocks, d_border, d_inner)
+            E = d.border - bent
+            through = _by_column(small.solve, factor.lower, E) @ P.inner
+            return small.product(inverse, d.blocks), E, through, P.inner @ (d.inner - half - half.T)
 
-        return push
+        blocks, E, through, inner = jax.lax.map(parts, moved)
+        return (
+            pair_sums(blocks, jnp.swapaxes(blocks, 1, 2))
+            + 2.0 * pair_sums(through, E)
+            + pair_sums(inner, jnp.swapaxes(inner, 1, 2))
+        )
 
     def contract(self, P: Bordered, H: Bordered) -> Array:
         blocks = jnp.sum(BlockFactor().contract(P.blocks, H.blocks))
@@ -218,5 +217,10 @@ def _products(a: Array, b: Array) -> Array:
 
 def _eliminate(lower: Stack, H: Bordered) -> tuple[Array, Array]:
     """V = D^-1 C and S = R - C' V."""
-    V = jax.vmap(lambda column: small.solve(lower, column), in_axes=2, out_axes=2)(H.border)
+    V = _by_column(small.solve, lower, H.border)
     return V, H.inner - jnp.einsum("ilr,ils->rs", H.border, V)
+
+
+def _by_column(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
+    """f(M, .) of every inner column of C, shape (column, level, inner)."""
+    return jax.vmap(functools.partial(f, M), in_axes=2, out_axes=2)(C)

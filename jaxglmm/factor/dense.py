@@ -14,11 +14,12 @@ from jaxglmm.predictor import Effects, Predictors, random_effects, random_part
 from jaxglmm.rows import Rows, Structure
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DenseFactor(AbstractFactor):
     """The whole of H, for the design with these grouping factors."""
 
-    groupings: tuple[Structure, ...]
+    groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Array:
         Z = self._columns(rows)

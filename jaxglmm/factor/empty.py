@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -13,6 +14,7 @@ from jaxglmm.predictor import Effects, Predictors
 from jaxglmm.rows import Rows
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EmptyFactor(AbstractFactor):
     """The factor of a model without random effects; keeps the dtype, holds nothing."""

@@ -11,6 +11,8 @@ from jax import Array
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Structure
 
+_HALVED = 288  # size up to which a triangle is not halved (measured on CPU)
+
 
 class Extent(NamedTuple):
     """The shape of one factor's effects."""
@@ -68,7 +70,7 @@ def diagonal_blocks(matrix: Array, groupings: Groupings) -> Effects:
 def cholesky(matrix: Array, *, safe: bool) -> Array:
     """Lower Cholesky factor; where there is none, NaN or (`safe`) that of a diagonal matrix that
     dominates the one that failed (Gershgorin)."""
-    lower = jnp.linalg.cholesky(matrix)
+    lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     if not safe:
         return lower
     bound = jnp.diag(jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1)))
@@ -79,6 +81,39 @@ def solve(lower: Array, right: Array) -> Array:
     """(L L')^-1 right; `right` has one column or more."""
     x = jax.lax.linalg.triangular_solve(lower, right, left_side=True, lower=True)
     return jax.lax.linalg.triangular_solve(lower, x, left_side=True, lower=True, transpose_a=True)
+
+
+def inverse(lower: Array) -> Array:
+    """(L L')^-1 = M M' with M = L^-T."""
+    return _outer(_inverse_transposed(lower))
+
+
+def _inverse_transposed(lower: Array) -> Array:
+    """L^-T, an upper triangle, by halves: most of the work is then in matrix products."""
+    n = lower.shape[0]
+    if n <= _HALVED:
+        eye = jnp.eye(n, dtype=lower.dtype)
+        return jax.lax.linalg.triangular_solve(
+            lower, eye, left_side=True, lower=True, transpose_a=True
+        )
+    h = n // 2
+    a, c = _inverse_transposed(lower[:h, :h]), _inverse_transposed(lower[h:, h:])
+    b = -(a @ lower[h:, :h].T) @ c
+    return jnp.block([[a, b], [jnp.zeros((n - h, h), lower.dtype), c]])
+
+
+def _outer(upper: Array) -> Array:
+    """M M' of an upper triangle: half of the product's work is with zeros, which halves leave out.
+
+    Written as M M', not M'M: XLA's CPU products of a transposed left side take twice the time.
+    """
+    n = upper.shape[0]
+    if n <= _HALVED:
+        return upper @ upper.T
+    h = n // 2
+    a, b, c = upper[:h, :h], upper[:h, h:], upper[h:, h:]
+    corner = b @ c.T
+    return jnp.block([[_outer(a) + b @ b.T, corner], [corner.T, _outer(c)]])
 
 
 def logdet(lower: Array) -> Array:

@@ -28,6 +28,7 @@ from jaxglmm.arrays import add
 from jaxglmm.factor import small
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.small import Stack
+from jaxglmm.pattern import Nested
 from jaxglmm.predictor import Effects, Predictors, ancestors, expand, reduce
 from jaxglmm.rows import Rows, Structure
 
@@ -36,13 +37,11 @@ class Tree(NamedTuple):
     """A symmetric matrix on the sparsity of H.
 
     `blocks[k]` by level of factor k; `borders[k][m - k - 1]` to the ancestor in factor m, shape
-    (column of k, column of m, level of k); `up[k][m - k - 1]` is that ancestor of each level of k,
-    held in the floating type so that JAX can differentiate a map of trees.
+    (column of k, column of m, level of k).
     """
 
     blocks: list[Stack]
     borders: list[list[Array]]
-    up: list[list[Array]]
 
 
 class Eliminated(NamedTuple):
@@ -50,14 +49,15 @@ class Eliminated(NamedTuple):
 
     lower: list[Stack]
     V: list[list[Array]]
-    up: list[list[Array]]
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NestedFactor(AbstractFactor):
     """A chain of factors with these structures, each nested in the next."""
 
-    groupings: tuple[Structure, ...]
+    groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
+    pattern: Nested
 
     column_cost: ClassVar[float] = 0.5
 
@@ -78,10 +78,6 @@ class NestedFactor(AbstractFactor):
                 for k in factors
             ],
             borders=[[border(k, m) for m in factors[k + 1 :]] for k in factors],
-            up=[
-                [ancestors(rows, k, m).astype(rows.dtype) for m in factors[k + 1 :]]
-                for k in factors
-            ],
         )
 
     def penalise(self, A: Tree, factors: tuple[Array, ...]) -> Tree:
@@ -89,14 +85,14 @@ class NestedFactor(AbstractFactor):
             small.plus_identity(small.congruence(M, L, triangular=g.triangular))
             for M, L, g in zip(A.blocks, factors, self.groupings, strict=True)
         ]
-        return A._replace(blocks=blocks, borders=_mixed(A.borders, factors, "ijl,ia,jb->abl"))
+        return Tree(blocks, _mixed(A.borders, factors, "ijl,ia,jb->abl"))
 
     def spread(self, P: Tree, factors: tuple[Array, ...]) -> Tree:
         blocks = [
             small.outward(M, L, triangular=g.triangular)
             for M, L, g in zip(P.blocks, factors, self.groupings, strict=True)
         ]
-        return P._replace(blocks=blocks, borders=_mixed(P.borders, factors, "ijl,ai,bj->abl"))
+        return Tree(blocks, _mixed(P.borders, factors, "ijl,ai,bj->abl"))
 
     def leverages(self, rows: Rows, Q: Tree) -> tuple[Predictors, ...]:
         m = rows.family.num_predictors
@@ -121,6 +117,10 @@ class NestedFactor(AbstractFactor):
                         share(k, i, other, j, (2.0 if twice else 1.0) * border[i, j])
         return tuple(tuple(row) for row in h)
 
+    def _up(self, k: int, m: int) -> Array:
+        """The ancestor in factor m of each level of factor k."""
+        return ancestors(self.pattern, k, m)
+
     def _beyond(self, k: int) -> list[tuple[int, Structure]]:
         """The ancestors of factor k and their numbers."""
         return list(enumerate(self.groupings))[k + 1 :]
@@ -128,7 +128,8 @@ class NestedFactor(AbstractFactor):
     def times(self, M: Tree, a: Effects) -> Effects:
         product = [small.times(block, v) for block, v in zip(M.blocks, a, strict=True)]
         for k, borders in enumerate(M.borders):
-            for border, up, (m, to) in zip(borders, M.up[k], self._beyond(k), strict=True):
+            for border, (m, to) in zip(borders, self._beyond(k), strict=True):
+                up = self._up(k, m)
                 there = _down(a[m], up)
                 product[k] = product[k] + jnp.einsum("ijl,jl->il", border, there)
                 pulled = jnp.einsum("ijl,il->jl", border, a[k])
@@ -151,23 +152,24 @@ class NestedFactor(AbstractFactor):
             for m, to in self._beyond(k):
                 for n, _ in self._beyond(m - 1):
                     change = jnp.einsum("ial,ibl->abl", borders[k][m - k - 1], V[k][n - k - 1])
-                    change = _lift(change, H.up[k][m - k - 1], to.num_levels)
+                    change = _lift(change, self._up(k, m), to.num_levels)
                     if n == m:
                         blocks[m] = small.minus(blocks[m], change)
                     else:
                         borders[m][n - m - 1] = borders[m][n - m - 1] - change
-        return Eliminated(lower, V, H.up)
+        return Eliminated(lower, V)
 
     def solve(self, factor: Eliminated, g: Effects) -> Effects:
         rest = list(g)
         for k, row in enumerate(factor.V):
-            for V, up, (m, to) in zip(row, factor.up[k], self._beyond(k), strict=True):
+            for V, (m, to) in zip(row, self._beyond(k), strict=True):
+                up = self._up(k, m)
                 pulled = jnp.einsum("ijl,il->jl", V, rest[k])
                 rest[m] = rest[m] - _lift(pulled, up, to.num_levels)
         x = [small.solve(L, v) for L, v in zip(factor.lower, rest, strict=True)]
         for k in reversed(range(len(x))):
-            for V, up, (m, _) in zip(factor.V[k], factor.up[k], self._beyond(k), strict=True):
-                x[k] = x[k] - jnp.einsum("ijl,jl->il", V, _down(x[m], up))
+            for V, (m, _) in zip(factor.V[k], self._beyond(k), strict=True):
+                x[k] = x[k] - jnp.einsum("ijl,jl->il", V, _down(x[m], self._up(k, m)))
         return tuple(x)
 
     def logdet(self, factor: Eliminated) -> Array:
@@ -184,7 +186,7 @@ class NestedFactor(AbstractFactor):
                 if a > b:
                     return jnp.swapaxes(between(b, a, k), 0, 1)
                 P = _array(blocks[a]) if a == b else borders[a][b - a - 1]
-                return _down(P, factor.up[k][a - k - 1])
+                return _down(P, self._up(k, a))
 
             for m in beyond:
                 parts = [
@@ -194,7 +196,7 @@ class NestedFactor(AbstractFactor):
                 borders[k].append(-sum(parts[1:], parts[0]))
             for P, V in zip(borders[k], factor.V[k], strict=True):
                 blocks[k] = small.minus(blocks[k], jnp.einsum("ial,jal->ijl", P, V))
-        return Tree(blocks, borders, factor.up)
+        return Tree(blocks, borders)
 
     def contract(self, P: Tree, H: Tree) -> Array:
         pairs = zip(jax.tree.leaves(P.borders), jax.tree.leaves(H.borders), strict=True)
@@ -205,14 +207,14 @@ class NestedFactor(AbstractFactor):
     def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
         root, last = len(a) - 1, jnp.sum(a[-1] * b[-1], axis=0)
         lifted = [
-            _lift(jnp.sum(a[k] * b[k], axis=0), ancestors(rows, k, root), last.shape[0])
+            _lift(jnp.sum(a[k] * b[k], axis=0), self._up(k, root), last.shape[0])
             for k in range(root)
         ]
         return sum(lifted, last)
 
     def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
         root = len(a) - 1
-        parts = [_down(values, ancestors(rows, k, root)) * a[k] for k in range(root)]
+        parts = [_down(values, self._up(k, root)) * a[k] for k in range(root)]
         return (*parts, values * a[root])
 
     def covariance_blocks(self, factor: Eliminated) -> Effects:
@@ -222,12 +224,12 @@ class NestedFactor(AbstractFactor):
 def _lift(values: Array, up: Array, num_levels: int) -> Array:
     """Sums over the levels within each ancestor; the last axis is that of levels."""
     moved = jnp.moveaxis(values, -1, 0)
-    return jnp.moveaxis(jax.ops.segment_sum(moved, up.astype(jnp.int32), num_levels), 0, -1)
+    return jnp.moveaxis(jax.ops.segment_sum(moved, up, num_levels), 0, -1)
 
 
 def _down(values: Array, up: Array) -> Array:
     """The ancestor's values for every level: the transpose of `_lift`."""
-    return values[..., up.astype(jnp.int32)]
+    return values[..., up]
 
 
 def _mixed(borders: list[list[Array]], factors: tuple[Array, ...], form: str) -> list[list[Array]]:

@@ -202,14 +202,19 @@ def products(P: Stack, M: Stack) -> Array:
     )
 
 
-def sandwich(P: Stack, M: Stack) -> Stack:
-    """P M P for symmetric matrices."""
+def product(P: Stack, M: Stack) -> Array:
+    """P M of symmetric matrices, (row, column, level)."""
     if not (isinstance(P, list) and isinstance(M, list)):
-        return wide.sandwich(to_dense(P), to_dense(M))
+        return jnp.moveaxis(wide.matmul(to_dense(P), to_dense(M)), 0, -1)
     q = len(P)
-    PM = [
+    rows = [
         [add(entry(P, i, k) * entry(M, k, j) for k in range(q)) for j in range(q)] for i in range(q)
     ]
-    return [
-        [add(PM[i][k] * entry(P, k, j) for k in range(q)) for j in range(i + 1)] for i in range(q)
-    ]
+    return jnp.stack([jnp.stack(row) for row in rows])
+
+
+def take(M: Stack, levels: Array) -> Stack:
+    """The matrices of these levels."""
+    if not isinstance(M, list):
+        return M[levels]
+    return [[entry[levels] for entry in row] for row in M]

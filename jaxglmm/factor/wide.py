@@ -59,8 +59,3 @@ def congruence(A: Array, T: Array) -> Array:
 def times(M: Array, a: Array) -> Array:
     """M a; a has shape (q, level)."""
     return jnp.einsum("lij,jl->il", M, a, precision=lax.Precision.HIGHEST)
-
-
-def sandwich(P: Array, M: Array) -> Array:
-    """P M P."""
-    return matmul(matmul(P, M), P)

@@ -16,6 +16,7 @@ from jaxglmm.errors import InputError
 from jaxglmm.frontend.formula import parse
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.matrices import model_data
+from jaxglmm.frontend.memory import check_memory
 from jaxglmm.frontend.model import ModelData, TermData
 from jaxglmm.frontend.residual import check_residual, known_dispersion
 from jaxglmm.links import AbstractLink
@@ -94,6 +95,7 @@ def build(
         missing=missing,
         subset=subset,
     )
+    check_memory(used.groupings)
     _check_reach(law, used)
     law = known_dispersion(law, dispersion, used)
     check_residual(law, used)

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.nesting import nesting
 
 if TYPE_CHECKING:
-    from jaxglmm.frontend.model import GroupingData
+    pass
 
-MAX_SHARED = 50_000_000  # entries of one matrix of a crossed design; some eight are alive at once
 
 # support -> (which values fit, what they must be, what to do)
 _SUPPORTS = {
@@ -136,26 +134,6 @@ def check_dense(what: str, num_rows: int, num_columns: int, num_levels: int = 1)
             f"The {num_columns} columns of {what} need {8e-9 * numbers:.3g} GB with {num_rows} "
             f"rows, more than the {1e-9 * limit:.3g} GB of this machine. Use fewer levels or "
             "positions: merge some, or round the coordinates."
-        )
-
-
-def check_memory(groupings: Sequence[GroupingData]) -> None:
-    """Refuse random effects whose part of H would not fit in memory; the largest comes first."""
-    for g in groupings:
-        check_dense(f"the group '{g.name}'", len(g.codes), g.Z.shape[1], len(g.levels))
-    if nesting([g.codes for g in groupings], [len(g.levels) for g in groupings]):
-        return
-    sizes = [len(g.levels) * g.Z.shape[1] for g in groupings]
-    inner = sum(sizes[1:])
-    numbers = sizes[0] * inner + inner**2 if inner else 0
-    if numbers > MAX_SHARED:
-        named = " and ".join(
-            f"{size} of '{g.name}'" for g, size in zip(groupings, sizes, strict=True)
-        )
-        raise InputError(
-            f"The random effects ({named}) need matrices of {8e-9 * numbers:.3g} GB each, several "
-            "at a time: so many levels of several grouping factors are not yet supported. Leave "
-            "one of the factors out, or take the smaller one as a fixed effect."
         )
 
 

@@ -79,16 +79,14 @@ def _maximise_and_describe(rows: Rows, given: Params | None, *, control: Control
 def padded_rows(problem: Problem) -> Rows:
     """The problem's rows in a layout of bucketed shape, as NumPy arrays."""
     groupings = tuple(
-        dataclasses.replace(g, num_levels=bucket(g.num_levels)) for g in problem.groupings
+        dataclasses.replace(g, num_levels=bucket(g.num_levels, fine=k > 0))
+        for k, g in enumerate(problem.groupings)
     )
     codes = problem.groupings[0].codes if groupings else None
     levels = groupings[0].num_levels if groupings else 1
     layout = make_layout(problem.num_obs, codes, levels, padded=True)
-    parents = tuple(
-        np.pad(p, (0, g.num_levels - len(p)))
-        for p, g in zip(problem.parents, groupings, strict=False)
-    )
-    padded = problem.replace(groupings=groupings, layout=layout, parents=parents)
+    pattern = problem.pattern.padded(tuple(g.num_levels for g in groupings))
+    padded = problem.replace(groupings=groupings, layout=layout, pattern=pattern)
     return arrange(padded, num_fixed=bucket(problem.X.shape[1]), xp=np)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxglmm.frontend import designs, structures
-from jaxglmm.frontend.checks import check_memory
+from jaxglmm.frontend.checks import check_dense
 from jaxglmm.frontend.context import Columns
 from jaxglmm.frontend.groups import GroupCoder, fit_groups
 from jaxglmm.frontend.model import GroupingData, TermData
@@ -68,7 +68,8 @@ def groupings(
         found.append((GroupingData(coder.name, levels, codes, Z, tuple(about)), coder, keys))
     found.sort(key=lambda one: -len(one[0].levels))
     data = tuple(grouping for grouping, _, _ in found)
-    check_memory(data)
+    for g in data:
+        check_dense(f"the group '{g.name}'", len(g.codes), g.Z.shape[1], len(g.levels))
     coders, parts = tuple(c for _, c, _ in found), tuple(k for _, _, k in found)
     return Random(data, coders, parts, positions, state)
 

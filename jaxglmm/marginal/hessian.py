@@ -2,7 +2,9 @@
 
 Along a direction of psi the mode moves by u' = H^-1 (d(grad_u J) at fixed u), and with it b. The
 rows' part of `laplace.gradient`'s tangents is in `tangents`; the rest is algebra on levels,
-differentiated by JAX.
+differentiated by JAX. P enters the gradient in -tr(P dH_i) / 2 alone, dH_i the tangent of H along
+the mode's path, so that its own tangent -P dH_j P adds tr(P dH_i P dH_j) / 2 to the Hessian: all
+other tangents are taken with P held.
 """
 
 from __future__ import annotations
@@ -35,8 +37,10 @@ class _Point(NamedTuple):
 
     at: Pieces
     lam: tuple[Array, ...]
+    H: Any
     push_lambda: Callable[[Array], tuple[Array, ...]]  # theta' -> Lambda'
-    push_inverse: Callable[..., tuple[Any, Any, Any]]  # (A', Lambda') -> (H', P', Q')
+    push_h: Callable[[Any, tuple[Array, ...]], Any]  # (A', Lambda') -> H'
+    push_q: Callable[[tuple[Array, ...]], Any]  # Lambda' -> Q' with P held
     push_slope: Callable[[Array, Levels], Array]  # tangent of the gradient in theta
 
 
@@ -52,26 +56,21 @@ def hessian_of_pieces(rows: Rows, factor: AbstractFactor, params: Params, at: Pi
     first, last = rows.num_fixed, rows.num_fixed + rows.num_theta
     directions = jnp.eye(last + params.phi.shape[0], dtype=rows.dtype)[:, first:last]
 
-    def column(of: tuple[Any, Array]) -> tuple[Any, Array, Effects]:
+    def column(of: tuple[Any, Array]) -> tuple[Any, Array, Effects, Any]:
         return _column(factor, point, by, *of)
 
-    slopes, d_theta, du = map_columns(column, (by.columns, directions), by.size)
+    slopes, d_theta, du, d_H = map_columns(column, (by.columns, directions), by.size)
     others = by.pull(slopes)
     matrix = jnp.concatenate([others[:, :first], d_theta, others[:, first:]], axis=1)
+    matrix = matrix + 0.5 * factor.trace_products(point.H, at.factored, at.levels.P, d_H)
     return Curved(0.5 * (matrix + matrix.T), du)
 
 
 def _point(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> _Point:
     lam, push_lambda = jax.linearize(lambda theta: relative_factors(rows, theta), params.theta)
 
-    H, push_H = jax.linearize(factor.penalise, at.levels.A, lam)
-    push_P = factor.linearise_inverse(H, at.factored, at.levels.P)
-    push_Q = jax.linearize(factor.spread, at.levels.P, lam)[1]
-
-    def push_inverse(d_A: Any, d_lam: tuple[Array, ...]) -> tuple[Any, Any, Any]:
-        d_H = push_H(d_A, d_lam)
-        d_P = push_P(d_H)
-        return d_H, d_P, push_Q(d_P, d_lam)
+    H, push_h = jax.linearize(factor.penalise, at.levels.A, lam)
+    push_q = jax.linearize(lambda lam: factor.spread(at.levels.P, lam), lam)[1]
 
     def slope(theta: Array, levels: Levels) -> Array:
         return slope_in_theta(rows, factor, theta, levels)
@@ -79,16 +78,19 @@ def _point(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> _P
     return _Point(
         at=at,
         lam=lam,
+        H=H,
         push_lambda=push_lambda,
-        push_inverse=push_inverse,
+        push_h=push_h,
+        push_q=push_q,
         push_slope=jax.linearize(slope, params.theta, at.levels)[1],
     )
 
 
 def _column(
     factor: AbstractFactor, point: _Point, by: AbstractSums, own: Any, theta: Array
-) -> tuple[Any, Array, Effects]:
-    """Tangents along one parameter of the gradient in (beta, phi), to be pulled, and theta; of u.
+) -> tuple[Any, Array, Effects, Any]:
+    """Tangents along one parameter of the gradient in (beta, phi), to be pulled, and theta, both
+    with P held; of u; and of H.
 
     `own` is what `by` knows of the parameter, `theta` its direction in theta.
     """
@@ -101,10 +103,11 @@ def _column(
     db = random_effects(lam, du)
     v, d_r = plus(moved, db), minus(d_r, factor.times(levels.A, db))
     d_A = by.gram(own, v)
-    d_H, d_P, d_Q = point.push_inverse(d_A, d_lam)
+    d_H, d_Q = point.push_h(d_A, d_lam), point.push_q(d_lam)
     d_third = by.third(own, v, d_Q)
     d_c = plus(transpose_lambda(d_lam, levels.third), transpose_lambda(lam, d_third))
     da = factor.solve(point.at.factored, minus(d_c, factor.times(d_H, levels.a)))
     d_s = plus(random_effects(d_lam, levels.a), random_effects(lam, da))
-    d_theta = point.push_slope(theta, Levels(du, d_r, d_A, d_P, d_third, da))
-    return by.slopes(own, v, d_Q, d_s), d_theta, du
+    held = jax.tree.map(jnp.zeros_like, levels.P)
+    d_theta = point.push_slope(theta, Levels(du, d_r, d_A, held, d_third, da))
+    return by.slopes(own, v, d_Q, d_s), d_theta, du, d_H

@@ -65,8 +65,8 @@ def test_the_hessian_is_that_at_the_estimate(family):
     problem = make_case(family, num_levels=10, size=8, spread=0.8).problem
     estimate, rows = fit(problem), arrange(problem)
     psi, factor = flatten(estimate.params), choose(rows)
-    u = jax.jit(find_mode, static_argnums=1)(rows, factor, estimate.params, zeros(rows))
-    expected = np.asarray(jax.jit(hessian, static_argnums=1)(rows, factor, psi, u).hessian)
+    u = jax.jit(find_mode)(rows, factor, estimate.params, zeros(rows))
+    expected = np.asarray(jax.jit(hessian)(rows, factor, psi, u).hessian)
     scale = np.sqrt(np.abs(np.diagonal(expected)))
     unit = np.outer(scale, scale)
     np.testing.assert_allclose(estimate.hessian / unit, expected / unit, rtol=0, atol=1e-5)

@@ -69,7 +69,7 @@ def small_effects(rows: Rows) -> tuple[Any, ...]:
 @pytest.mark.parametrize("q", TWO_PREDICTORS)
 def test_columns_on_two_predictors(q):
     rows, psi = location_scale(TWO_PREDICTORS[q], SIZES)
-    u, run = small_effects(rows), jax.jit(matrices, static_argnums=0)
+    u, run = small_effects(rows), jax.jit(matrices)
     close(run(BlockFactor(), rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
@@ -77,7 +77,7 @@ def test_columns_on_two_predictors(q):
 @pytest.mark.parametrize("q", [6, pytest.param(9, marks=pytest.mark.slow)])
 def test_derivatives_with_columns_on_two_predictors(q, by_rows):
     rows, psi = location_scale(TWO_PREDICTORS[q], SIZES)
-    run = jax.jit(derivatives, static_argnums=0)
+    run = jax.jit(derivatives)
     close(run(BlockFactor(by_rows=by_rows), rows, psi), run(oracle(rows), rows, psi))
 
 
@@ -86,7 +86,7 @@ def test_chunks_in_parts(monkeypatch):
     monkeypatch.setattr(chunks, "_AT_ONCE", 1)
     rows, psi = location_scale(TWO_PREDICTORS[9], [200, 3, 1])
     assert rows.y.shape[1] > 6
-    u, run = small_effects(rows), jax.jit(matrices, static_argnums=0)
+    u, run = small_effects(rows), jax.jit(matrices)
     close(run(BlockFactor(), rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
@@ -107,7 +107,7 @@ def test_wide_factors_among_others(kind, terms):
     factor = choose(rows)
     assert isinstance(factor, NestedFactor if kind == "nested" else CrossedFactor)
     u = tuple(jnp.asarray(np.random.default_rng(2).normal(size=v.shape)) for v in zeros(rows))
-    run = jax.jit(algebra, static_argnums=0)
+    run = jax.jit(algebra)
     close(run(factor, rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
@@ -160,7 +160,7 @@ def test_a_fit_with_many_columns():
     rows = arrange(problem(8, 300))
     estimate = jax.jit(maximise_rows)(rows)
     assert estimate.status == status.CONVERGED
-    value, slope = jax.jit(laplace.value_and_gradient, static_argnums=1)(
+    value, slope = jax.jit(laplace.value_and_gradient)(
         rows, oracle(rows), flatten(estimate.params), estimate.u
     )
     np.testing.assert_allclose(value + log_base(rows), estimate.log_likelihood, rtol=1e-12)
