@@ -136,6 +136,18 @@ def test_no_residual_variance(fits: dict[str, jg.GLMM]) -> None:
     assert "sigma" in str(own.summary())
 
 
+def test_errors_without_residual_variance(fits: dict[str, jg.GLMM]) -> None:
+    """Generalised least squares, and prediction errors of effects that the data reveal."""
+    own = fit("known", fits)
+    V = np.kron(np.eye(NUM_GROUPS), covariance_of("known", own))
+    design = np.stack([np.ones(len(DATA)), DATA["x"]], axis=1)
+    exact = np.linalg.inv(design.T @ np.linalg.solve(V, design))
+    np.testing.assert_allclose(own.vcov("conditional"), exact, rtol=1e-6)
+    effects = own.random_effects(uncertainty="joint")
+    joint = np.einsum("ij,jk,ik->i", design, own.vcov(), design)
+    np.testing.assert_allclose(effects["std_error"], np.sqrt(joint), rtol=1e-4)
+
+
 @pytest.mark.parametrize("unit", [1e-4, 1e5])
 def test_no_residual_variance_in_other_units(unit: float, fits: dict[str, jg.GLMM]) -> None:
     """glmmTMB's sigma would be no small one, or one too small to compute with."""
