@@ -60,6 +60,9 @@ class AbstractCovariance(abc.ABC):
 
     name: ClassVar[str]
 
+    homogeneous: ClassVar[bool] = False
+    """L(s theta) = s L(theta): theta is relative to whatever L is relative to."""
+
     scales_only: ClassVar[bool] = False
     """Correlations are given or follow a process: only a deviation of zero makes L singular."""
 

@@ -22,6 +22,7 @@ class Diagonal(AbstractCovariance):
     """Uncorrelated columns: theta is the diagonal of L, signed standard deviations."""
 
     name = "diag"
+    homogeneous = True
 
     @property
     def num_theta(self) -> int:

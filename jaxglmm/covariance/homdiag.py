@@ -22,6 +22,7 @@ class HomogeneousDiagonal(AbstractCovariance):
     """L = theta I: uncorrelated columns with one signed standard deviation."""
 
     name = "homdiag"
+    homogeneous = True
 
     @property
     def num_theta(self) -> int:

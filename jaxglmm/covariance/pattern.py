@@ -42,6 +42,7 @@ class Pattern(AbstractCovariance):
     zeros: tuple[Pair, ...] = ()
 
     name = "pattern"
+    homogeneous = True
 
     @property
     def triangular(self) -> bool:

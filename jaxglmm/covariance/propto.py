@@ -22,6 +22,7 @@ class Proportional(AbstractCovariance):
     """Cov(b) = theta^2 K for a positive definite K; the constant is its lower Cholesky factor."""
 
     name = "propto"
+    homogeneous = True
     scales_only = True
 
     @property

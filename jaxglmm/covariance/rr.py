@@ -33,6 +33,7 @@ class ReducedRank(AbstractCovariance):
     rank: int = 2
 
     name = "rr"
+    homogeneous = True
     starts_from_correlations = True
 
     @property

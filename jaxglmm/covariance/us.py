@@ -25,6 +25,7 @@ class Unstructured(AbstractCovariance):
     """Any covariance: theta is the lower triangle of L, row by row; columns of L have a sign."""
 
     name = "us"
+    homogeneous = True
 
     @property
     def num_theta(self) -> int:

@@ -32,13 +32,14 @@ def choose_block(rows: Rows) -> BlockFactor:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BlockFactor(AbstractFactor):
-    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I."""
+    """Independent blocks H_l = Lambda' (sum over rows of level l of W z z') Lambda + I.
+
+    `triangular` says that Lambda is zero above its diagonal, `by_rows` that third-order sums by
+    level would cost more than passes over the rows.
+    """
 
     triangular: bool = dataclasses.field(default=False, metadata={"static": True})
-    """Lambda is zero above its diagonal."""
-
     by_rows: bool = dataclasses.field(default=False, metadata={"static": True})
-    """Third-order sums by level would cost more than passes over the rows."""
 
     @property
     def by_level(self) -> bool:

@@ -106,9 +106,7 @@ class PairedFactor(AbstractFactor):
 
     def spread(self, P: Sparse, factors: tuple[Array, ...]) -> Sparse:
         return Sparse(
-            small.stored(
-                small.outward(P.blocks, factors[0], triangular=self.groupings[0].triangular)
-            ),
+            BlockFactor(self.groupings[0].triangular).spread(P.blocks, factors),
             self._mixed_cells(P.cells, factors, "ijc,ai,bj->abc"),
             self._mixed(P.inner, factors, "ije,ai,bj->abe"),
         )

@@ -95,6 +95,7 @@ def test_blocks_agree_with_dense(codes, terms):
     u = tuple(jnp.asarray(np.random.default_rng(2).normal(size=v.shape)) for v in zeros(rows))
     factor = choose(rows)
     assert isinstance(factor, BlockFactor)
+    assert factor.triangular
     run = jax.jit(algebra)
     close(run(factor, rows, psi, u), run(oracle(rows), rows, psi, u))
 
