@@ -142,6 +142,8 @@ def search(
         onward = _select(rows, factor, back, tuple(-d for d in step), step)
         total = jnp.sum(jnp.where(back, jnp.inf, jnp.abs(decrement)))
         shrinks = jnp.sqrt(jnp.minimum(total / state.total, 0.99))
+        known = jnp.isfinite(state.total)  # the first step tells nothing
+        shrinks = jnp.where(known, shrinks, 0.5)
         stale = jnp.sqrt(total) * shrinks / (1.0 - shrinks)
         lost = (state.iteration >= _LOST) & ~jnp.all(jnp.isfinite(decrement))
         left = jnp.where(fresh, total, jnp.where(jnp.isfinite(total), stale, total))
@@ -151,7 +153,7 @@ def search(
             slope=jnp.where(back, 0.5 * state.slope, decrement),
             total=jnp.where(jnp.any(back), jnp.inf, total),
             left=jnp.where(lost, -jnp.inf, left),
-            kept=Kept(factored, ~jnp.any(back) & (fresh | (shrinks < _SLOW)))
+            kept=Kept(factored, ~jnp.any(back) & (fresh | ~known | (shrinks < _SLOW)))
             if factor.keeps
             else (),
             iteration=state.iteration + 1,

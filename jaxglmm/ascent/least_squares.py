@@ -67,8 +67,8 @@ class ProfiledObjective(AbstractObjective):
         point = Point(psi, at.least.v, at.value, at.gradient)
         return Evaluation(point, at, (), jnp.asarray(1), jnp.asarray(True))
 
-    def curve(self, point: Point, pieces: profiled.Profile) -> Curved:
-        found = profiled.curve(self.rows, self.factor, self.of, point.psi, pieces)
+    def curve(self, point: Point, pieces: profiled.Profile, exact: Array) -> Curved:
+        found = profiled.curve(self.rows, self.factor, self.of, point.psi, pieces, exact)
         return Curved(found.hessian, found.dv, found.logdet, found.residual)
 
 

@@ -61,8 +61,11 @@ class AbstractObjective(abc.ABC):
         return Curved(none, tuple(jnp.zeros((psi.shape[0], *u.shape), psi.dtype) for u in start))
 
     @abc.abstractmethod
-    def curve(self, point: Point, pieces: Any) -> Any:
-        """The exact Hessian `hessian` and how the mode moves, `du`, as fields of a tuple."""
+    def curve(self, point: Point, pieces: Any, exact: Array) -> Any:
+        """The Hessian `hessian` and how the mode moves, `du`, as fields of a tuple.
+
+        The former may rest on estimated traces, right to a per cent or two, unless `exact`.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +94,10 @@ class LaplaceObjective(AbstractObjective):
         keep = Kept(at.factored, jnp.isfinite(at.value)) if factor.keeps else ()
         return Evaluation(point, at, keep, passes, left < tight(rows))
 
-    def curve(self, point: Point, pieces: Any) -> Curved:
+    def curve(self, point: Point, pieces: Any, exact: Array) -> Curved:
         """Coefficients of padding columns are held."""
         params = unflatten(point.psi, self.rows)
-        curved = hessian_of_pieces(self.rows, self.factor, params, pieces)
+        curved = hessian_of_pieces(self.rows, self.factor, params, pieces, exact)
         free = free_params(self.rows, point.psi)
         held = jnp.diag(jnp.where(free, 0.0, -1.0).astype(self.rows.dtype))
         both = free[:, None] & free[None, :]

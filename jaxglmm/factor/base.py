@@ -20,6 +20,16 @@ def pair_sums(a: Array, b: Array) -> Array:
     return jnp.sum(a[:, None] * b[None, :], axis=tuple(range(2, a.ndim + 1)))
 
 
+def pair_traces(a: Array) -> Array:
+    """tr(a_i a_j) of matrices (matrix, row, column)."""
+
+    def column(one: Array) -> Array:
+        return jax.lax.map(lambda other: jnp.sum(other * one), a)
+
+    # Transposed one at a time: a copy, where all at once would be read against the grain.
+    return jax.lax.map(lambda one: column(one.T), a)
+
+
 @dataclasses.dataclass(frozen=True)
 class AbstractFactor(abc.ABC):
     """Assemble, factorise, solve: one structure a class, a pytree of the index arrays it needs.
@@ -115,6 +125,10 @@ class AbstractFactor(abc.ABC):
             return jax.vmap(lambda other: -jnp.sum(self.contract(pushed, other)))(moved)
 
         return jax.lax.map(row, moved)
+
+    def rough_trace_products(self, factor: Any, moved: Any) -> Array:
+        """An estimate of `trace_products`, for a metric; where the factor `keeps`."""
+        raise TypeError(f"{type(self).__name__} has no estimate of traces")
 
     @abc.abstractmethod
     def contract(self, P: Any, H: Any) -> Array:

@@ -178,6 +178,10 @@ class BorderedFactor(AbstractFactor):
         across = sum((pair_sums(s, g) for s, g in zip(solved, G, strict=True)), 0.0 * inner)
         return inner + 2.0 * across + pair_sums(squares, jnp.swapaxes(squares, 1, 2))
 
+    def rough_trace_products(self, factor: Eliminated, moved: Bordered) -> Array:
+        """That of the inner structure: the border has few columns."""
+        return self.base.rough_trace_products(factor.inner, moved.inner)
+
     def contract(self, P: Inverse, H: Bordered) -> Array:
         inner = jnp.sum(self.base.contract(P.inner, H.inner))[None]
         if not self.integrated:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.factor import joined, small
-from jaxglmm.factor.base import AbstractFactor, pair_sums
+from jaxglmm.factor.base import AbstractFactor, pair_sums, pair_traces
 from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.predictor import Effects, Predictors
@@ -192,7 +192,7 @@ class CrossedFactor(AbstractFactor):
         return (
             pair_sums(blocks, jnp.swapaxes(blocks, 1, 2))
             + 2.0 * pair_sums(through, E)
-            + pair_sums(inner, jnp.swapaxes(inner, 1, 2))
+            + pair_traces(inner)
         )
 
     def contract(self, P: Bordered, H: Bordered) -> Array:

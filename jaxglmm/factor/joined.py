@@ -91,10 +91,12 @@ class Root(NamedTuple):
 
 
 def root(matrix: Array, *, safe: bool) -> Root:
-    """By halves: most of the work is in matrix products, which use all cores and depend on no
-    other library's threads. NaN, or (`safe`) a stand-in as that of `cholesky`, where there is none.
+    """The inverse root; NaN, or (`safe`) a stand-in as that of `cholesky`, where there is none.
+
+    Large matrices by halves: nearly all of the work is then in XLA's matrix products. LAPACK's
+    threads and XLA's get into each other's way (twice the time on two cores, more on busy ones).
     """
-    found = _root(matrix)
+    found = _by_lapack(matrix) if matrix.shape[0] <= _HALVED else _by_halves(matrix)
     if not safe:
         return found
     bound = jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1))
@@ -103,26 +105,50 @@ def root(matrix: Array, *, safe: bool) -> Root:
     return Root(upper, jnp.where(fine, found.diagonal, bound))
 
 
-def _root(matrix: Array) -> Root:
+def _by_lapack(matrix: Array) -> Root:
+    lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+    eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    upper = jax.lax.linalg.triangular_solve(
+        lower, eye, left_side=True, lower=True, transpose_a=True
+    )
+    return Root(upper, jnp.diagonal(lower))
+
+
+def _by_halves(matrix: Array) -> Root:
     """With S = [[A, B'], [B, C]], a = root of A and c = root of C - (B a)(B a)':
 
     M = [[a, -a (B a)' c], [0, c]].
     """
     n = matrix.shape[0]
-    if n <= _HALVED:
-        lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-        eye = jnp.eye(n, dtype=matrix.dtype)
-        upper = jax.lax.linalg.triangular_solve(
-            lower, eye, left_side=True, lower=True, transpose_a=True
-        )
-        return Root(upper, jnp.diagonal(lower))
+    if n <= _HALVED // 2:
+        return _by_columns(matrix)
     h = _half(n)
-    a, first = _root(matrix[:h, :h])
+    a, first = _by_halves(matrix[:h, :h])
     below = matrix[h:, :h] @ a
-    c, second = _root(matrix[h:, h:] - below @ below.T)
+    c, second = _by_halves(matrix[h:, h:] - below @ below.T)
     corner = -(a @ below.T) @ c
     upper = jnp.block([[a, corner], [jnp.zeros((n - h, h), matrix.dtype), c]])
     return Root(upper, jnp.concatenate([first, second]))
+
+
+def _by_columns(matrix: Array) -> Root:
+    """L column by column, and with it M: M_j = (e_j - sum over k < j of M_k L_jk) / L_jj."""
+    place = jnp.arange(matrix.shape[0])
+
+    def column(j: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        lower, upper = found
+        row = lower[j]  # the columns from j on are still zero
+        rest = matrix[:, j] - lower @ row
+        pivot = jnp.sqrt(rest[j])
+        unit = (place == j).astype(matrix.dtype)
+        return (
+            lower.at[:, j].set(jnp.where(place >= j, rest / pivot, 0.0)),
+            upper.at[:, j].set((unit - upper @ row) / pivot),
+        )
+
+    none = jnp.zeros_like(matrix)
+    lower, upper = jax.lax.fori_loop(0, matrix.shape[0], column, (none, none))
+    return Root(upper, jnp.diagonal(lower))
 
 
 def root_solve(of: Root, right: Array) -> Array:

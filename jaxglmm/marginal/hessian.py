@@ -50,8 +50,13 @@ def hessian(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Curve
     return hessian_of_pieces(rows, factor, params, pieces(rows, factor, params, u, order=4))
 
 
-def hessian_of_pieces(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> Curved:
-    """The same where the pieces of the point, with derivatives of order four, are known."""
+def hessian_of_pieces(
+    rows: Rows, factor: AbstractFactor, params: Params, at: Pieces, exact: Array | None = None
+) -> Curved:
+    """The same where the pieces of the point, with derivatives of order four, are known.
+
+    Traces may be estimated where `exact` is false, if the factor does so.
+    """
     point, by = _point(rows, factor, params, at), sums(rows, factor, params, at)
     first, last = rows.num_fixed, rows.num_fixed + rows.num_theta
     directions = jnp.eye(last + params.phi.shape[0], dtype=rows.dtype)[:, first:last]
@@ -62,8 +67,21 @@ def hessian_of_pieces(rows: Rows, factor: AbstractFactor, params: Params, at: Pi
     slopes, d_theta, du, d_H = map_columns(column, (by.columns, directions), by.size)
     others = by.pull(slopes)
     matrix = jnp.concatenate([others[:, :first], d_theta, others[:, first:]], axis=1)
-    matrix = matrix + 0.5 * factor.trace_products(point.H, at.factored, at.levels.P, d_H)
+    matrix = matrix + 0.5 * traces(factor, point.H, at.factored, at.levels.P, d_H, exact)
     return Curved(0.5 * (matrix + matrix.T), du)
+
+
+def traces(
+    factor: AbstractFactor, H: Any, factored: Any, P: Any, moved: Any, exact: Array | None
+) -> Array:
+    """tr(P dH_i P dH_j), estimated unless `exact` where that is the factor's way."""
+
+    def exactly() -> Array:
+        return factor.trace_products(H, factored, P, moved)
+
+    if exact is None or not factor.keeps:
+        return exactly()
+    return jax.lax.cond(exact, exactly, lambda: factor.rough_trace_products(factored, moved))
 
 
 def _point(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> _Point:

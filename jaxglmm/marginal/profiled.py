@@ -28,6 +28,7 @@ from jax import Array
 
 from jaxglmm.arrays import add, minus, plus
 from jaxglmm.factor import AbstractFactor
+from jaxglmm.marginal.hessian import traces
 from jaxglmm.predictor import (
     Effects,
     fixed_part,
@@ -126,8 +127,10 @@ def profile(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Profi
     return Profile(value, gradient, least, P)
 
 
-def curve(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array, at: Profile) -> Curvature:
-    """The exact Hessian at a point of known profile."""
+def curve(
+    rows: Rows, factor: AbstractFactor, of: Sums, theta: Array, at: Profile, exact: Array | None
+) -> Curvature:
+    """The Hessian at a point of known profile; `exact` as in `hessian.traces`."""
     lam, push_lambda = jax.linearize(lambda t: relative_factors(rows, t), theta)
     H, push_h = jax.linearize(lambda lam: factor.penalise(of.A, lam), lam)
 
@@ -147,8 +150,8 @@ def curve(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array, at: Profil
         return dv, d_slope, push_h(d_lam)
 
     dv, second, d_h = jax.lax.map(column, jnp.eye(theta.shape[0], dtype=theta.dtype))
-    traces = factor.trace_products(H, least.factored, at.P, d_h)
-    by_logdet = jax.hessian(lambda t: _against(rows, factor, of.A, at.P, t))(theta) - traces
+    by_logdet = jax.hessian(lambda t: _against(rows, factor, of.A, at.P, t))(theta)
+    by_logdet = by_logdet - traces(factor, H, least.factored, at.P, d_h, exact)
     ratio = least.slopes / least.square
     spread = second / least.square - ratio[:, None] * ratio[None, :]
     hessian = -0.5 * (by_logdet + of.count * spread)
