@@ -130,16 +130,21 @@ def search(
         newton = factor.solve(factored, g)
         along, decrement = factor.inner(rows, g, state.step), factor.inner(rows, g, newton)
         back = _turned(along, state.slope)
+        waits = jnp.asarray(False)
         if factor.coupled:
-            # One component's step can turn another's slope: judge their sum, then each.
+            # One component's step can turn another's slope: judge their sum, then each. Those in
+            # order wait, as Newton's step for one depends on where all others are.
             together = _turned(jnp.sum(along), jnp.sum(state.slope))
             back = together & (back | ~jnp.any(back))
+            waits = together
         back = back | ~jnp.isfinite(decrement)
         halved = factor.per_component(rows, jnp.full_like(state.slope, -0.5), state.step)
-        step = _select(rows, factor, back, halved, newton)
+        ahead = tuple(jnp.where(waits, 0.0, d) for d in newton)
+        step = _select(rows, factor, back, halved, ahead)
         moved = plus(u, step)
         # A component sent back keeps looking along the same direction from the same origin.
-        onward = _select(rows, factor, back, tuple(-d for d in step), step)
+        kept_step = tuple(jnp.where(waits, d, e) for d, e in zip(state.step, newton, strict=True))
+        onward = _select(rows, factor, back, tuple(-d for d in step), kept_step)
         total = jnp.sum(jnp.where(back, jnp.inf, jnp.abs(decrement)))
         shrinks = jnp.sqrt(jnp.minimum(total / state.total, 0.99))
         stale = jnp.sqrt(total) * shrinks / (1.0 - shrinks)
@@ -148,7 +153,7 @@ def search(
         return _State(
             u=moved,
             step=onward,
-            slope=jnp.where(back, 0.5 * state.slope, decrement),
+            slope=jnp.where(back, 0.5 * state.slope, jnp.where(waits, state.slope, decrement)),
             total=jnp.where(jnp.any(back), jnp.inf, total),
             left=jnp.where(lost, -jnp.inf, left),
             kept=Kept(factored, ~jnp.any(back) & (fresh | (shrinks < _SLOW)))
