@@ -14,7 +14,6 @@ from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
 from jaxglmm.pattern import AbstractPattern, Independent, plan
 
-
 METHODS = ("laplace", "reml", "approximate_laplace")
 
 

@@ -2,8 +2,8 @@
 
 Random effects are a tuple with one array of shape (column, level) per grouping factor. Where the
 fixed effects are inner variables (`Rows.fixed_inside`) beta is one more member, shape (fixed, 1),
-its Lambda the identity and its columns those of X; beta among the parameters is then empty. A linear
-predictor is a tuple with one (slot, chunk) array per predictor of the law.
+its Lambda the identity and its columns those of X; beta among the parameters is then empty. A
+linear predictor is a tuple with one (slot, chunk) array per predictor of the law.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def total(rows: Rows, values: Array) -> Array:
 
 
 def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
-    """Lambda of each member of the effects, shape (column, column): its terms' L on the diagonal."""
+    """Lambda of each member of the effects, (column, column): its terms' L on the diagonal."""
     factors, start = [], 0
     for grouping in rows.groupings:
         blocks = []

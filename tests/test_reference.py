@@ -1,4 +1,5 @@
-"""Published fits: log-likelihoods (restricted ones for REML), estimates, errors and random effects of lme4 and glmmTMB."""
+"""Published fits: log-likelihoods, restricted ones too, estimates, errors and random effects of
+lme4, nlme and glmmTMB."""
 
 from __future__ import annotations
 

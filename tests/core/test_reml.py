@@ -75,7 +75,9 @@ def test_algebra_is_that_of_the_dense_matrix(name, method):
             "logdet": factor.logdet(factored),
             "contract": jnp.sum(factor.contract(P, K)),
             "trace products": factor.trace_products(H, factored, P, moved),
-            "leverages": factor.leverages(rows, factor.spread(P, laplace_lambda(rows, params)))[0][0],
+            "leverages": factor.leverages(rows, factor.spread(P, laplace_lambda(rows, params)))[0][
+                0
+            ],
             "covariance": [jnp.einsum("iil->il", c) for c in factor.covariance_blocks(factored)],
         }
         return dense, curvature(ravel_pytree(u)[0]), answers
@@ -192,7 +194,9 @@ def test_the_maximum_and_the_covariance_of_all_parameters():
     expected = jnp.block([[conditional + J @ spread @ J.T, J @ spread], [spread @ J.T, spread]])
     covariance = np.linalg.inv(-estimate.hessian)
     scale = np.sqrt(np.diagonal(expected))
-    np.testing.assert_allclose(covariance / np.outer(scale, scale), expected / np.outer(scale, scale), atol=1e-6)
+    np.testing.assert_allclose(
+        covariance / np.outer(scale, scale), expected / np.outer(scale, scale), atol=1e-6
+    )
 
 
 def test_reml_of_a_linear_model_divides_by_n_minus_p():
@@ -268,9 +272,7 @@ def test_a_start_may_be_given():
     problem = make_case("poisson", num_levels=20, size=4).problem.replace(method="reml")
     free = fit(problem)
     given = Params(np.array([0.1, -0.2]), np.array([-1.0]), np.zeros(0))
-    np.testing.assert_allclose(
-        flatten(fit(problem, given).params), flatten(free.params), rtol=1e-6
-    )
+    np.testing.assert_allclose(flatten(fit(problem, given).params), flatten(free.params), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +288,10 @@ def test_derivatives_in_the_data(family, method):
 
     rng = np.random.default_rng(4)
     data = jnp.asarray(problem.y), jnp.asarray(problem.X)
-    direction = data[0] * rng.uniform(-0.2, 0.2, data[0].shape), rng.uniform(-0.2, 0.2, data[1].shape)
+    direction = (
+        data[0] * rng.uniform(-0.2, 0.2, data[0].shape),
+        rng.uniform(-0.2, 0.2, data[1].shape),
+    )
     run = jax.jit(solve)
     tangents = jax.jit(lambda d: jax.jvp(solve, data, d)[1])(direction)
     for k, tangent in enumerate(tangents):
