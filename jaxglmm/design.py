@@ -35,16 +35,19 @@ class Grouping:
         Z: columns of all terms of this factor side by side; shape (obs, column).
         num_levels: number of levels, static.
         terms: the terms in the order of the columns, static.
+        constants: what the covariance structure of each term is given (see
+            `jaxglmm.covariance`); empty where no term has any.
     """
 
     codes: AnyArray
     Z: AnyArray
     num_levels: int = dataclasses.field(metadata={"static": True})
     terms: tuple[Term, ...] = dataclasses.field(metadata={"static": True})
+    constants: tuple[tuple[AnyArray, ...], ...] = ()
 
     @property
     def num_columns(self) -> int:
-        """Number of random effects a level has."""
+        """Number of columns of Z: of random effects a level has."""
         return sum(term.covariance.dim for term in self.terms)
 
     @property

@@ -64,7 +64,7 @@ class _State(NamedTuple):
 
 def zeros(rows: Rows) -> Effects:
     """u = 0, and with it a beta inside."""
-    shapes = [(g.num_columns, g.num_levels) for g in rows.groupings]
+    shapes = [(g.num_latent, g.num_levels) for g in rows.groupings]
     if rows.fixed_inside:
         shapes.append((rows.X.shape[0], 1))
     return tuple(jnp.zeros(shape, rows.dtype) for shape in shapes)

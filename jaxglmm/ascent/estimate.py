@@ -19,9 +19,9 @@ class Estimate:
     implicit function theorem; the other fields are constants to autodiff.
 
     Attributes:
-        params: the estimates, columns of Lambda with a non-negative diagonal.
+        params: the estimates, theta as its covariance structures `rectify` it.
         log_likelihood: fully normalised.
-        u: mode of the spherical random effects, (column, level) for each grouping factor.
+        u: mode of the spherical random effects, (latent, level) for each grouping factor.
         hessian: of the log-likelihood in (beta, theta, phi), exact; shape (param, param).
         status: code of `jaxglmm.status`.
         singular: a variance is zero or a correlation is one in size.

@@ -12,30 +12,23 @@ import numpy as np
 from jax import Array
 
 from jaxglmm import curvature, status
-from jaxglmm.ascent.climb import Climb, climb
 from jaxglmm.ascent.estimate import Estimate
+from jaxglmm.ascent.least_squares import by_least_squares, suits
+from jaxglmm.ascent.maximum import Maximum, by_laplace
+from jaxglmm.ascent.scales import term_scales
 from jaxglmm.ascent.start import Start, start
 from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
-from jaxglmm.factor import AbstractFactor, choose
+from jaxglmm.factor import choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
-from jaxglmm.likelihood import score_and_weights
 from jaxglmm.marginal import laplace
-from jaxglmm.marginal.inside import constant, inward, joint_hessian, outward
-from jaxglmm.mode import zeros
+from jaxglmm.marginal.inside import constant, inward, outward
 from jaxglmm.params import Params, flatten, free_params, unflatten
-from jaxglmm.predictor import (
-    Effects,
-    linear_predictor,
-    random_effects,
-    reduce,
-    relative_factors,
-)
-from jaxglmm.rows import Rows
+from jaxglmm.predictor import Effects
+from jaxglmm.rows import Rows, by_term
 
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
 _FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
-_SINGULAR = 1e-4  # a random effect's sd relative to the error of a level's own estimate
 
 
 def maximise_rows(
@@ -47,30 +40,24 @@ def maximise_rows(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
-    factor = choose(rows)
     begin = start(rows.random_only)
     first = begin.params if given is None else given
-    params, u = inward(rows, first, zeros(rows.random_only))
     tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
-    end = climb(rows, factor, flatten(params), u, tolerance, control.max_iterations)
-    return _estimate(rows, factor, begin, end)
+    route = by_least_squares if suits(rows) else by_laplace
+    return _estimate(rows, begin, route(rows, first, tolerance, control.max_iterations))
 
 
-def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> Estimate:
-    """The end of the ascent with all parameters as such, beta included whatever the method."""
-    inner = unflatten(end.at.psi, rows)
-    curved = joint_hessian(rows, factor, inner, end.at.u, end.curved)
-    held = jnp.zeros(curved.shape[0] - end.at.psi.shape[0], rows.dtype)
-    gradient = jnp.concatenate([held, end.at.gradient])
-    params, u, signs = _rectify(rows, *outward(rows, inner, end.at.u))
-    curved = curved * signs[:, None] * signs[None, :]
+def _estimate(rows: Rows, begin: Start, end: Maximum) -> Estimate:
+    params, u, signs = _rectify(rows, end.params, end.u)
+    curved = end.hessian * signs[:, None] * signs[None, :]
+    gradient = end.gradient * signs
     s = curvature.spectrum(-curved)
     singular = _is_singular(rows.random_only, params, u)
     limit = rows.family.limit(params.phi, jnp.maximum(begin.phi, begin.params.phi))
     code = _status(rows.random_only, begin, end, s, curved, singular, limit)
     return Estimate(
         params=params,
-        log_likelihood=end.at.value + constant(rows),
+        log_likelihood=end.value + constant(rows),
         u=u,
         hessian=curved,
         status=code,
@@ -84,42 +71,38 @@ def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> E
 
 
 def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, Array]:
-    """Non-negative diagonals of Lambda; the random effects b = Lambda u stay what they are."""
-    spread, flipped, first = [], [], 0
-    for grouping, values in zip(rows.groupings, u, strict=True):
-        columns = []
-        for term in grouping.terms:
-            last = first + term.covariance.num_theta
-            signs = term.covariance.signs(params.theta[first:last])
-            columns.append(signs)
-            spread.append(term.covariance.spread(signs))
-            first = last
-        flipped.append(jnp.concatenate(columns)[:, None] * values)
-    theta_signs = jnp.concatenate([*spread, jnp.zeros((0,), rows.dtype)])
-    ones = [jnp.ones_like(params.beta), theta_signs, jnp.ones_like(params.phi)]
-    rectified = Params(params.beta, params.theta * theta_signs, params.phi)
-    return rectified, tuple(flipped), jnp.concatenate(ones)
+    """The reported theta, and u turned with it: the effects b = Lambda u stay what they are.
+
+    Also the diagonal of the Jacobian of (beta, theta, phi), +1 or -1 each.
+    """
+    none = jnp.zeros((0,), rows.dtype)
+    theta, slopes = [none], [none]
+    signs: list[list[Array]] = [[] for _ in u]
+    for own in by_term(rows, params.theta):
+        representative = own.covariance.rectify(own.theta)
+        theta.append(representative.theta)
+        slopes.append(representative.slope)
+        signs[own.grouping].append(representative.signs)
+    turned = tuple(
+        jnp.concatenate(of)[:, None] * values for of, values in zip(signs, u, strict=True)
+    )
+    ones = [jnp.ones_like(params.beta), *slopes, jnp.ones_like(params.phi)]
+    rectified = Params(params.beta, jnp.concatenate(theta), params.phi)
+    return rectified, turned, jnp.concatenate(ones)
 
 
 def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
-    """Whether a diagonal entry of Lambda is nothing beside the error 1/sqrt(I) of a level."""
-    lam = relative_factors(rows, params.theta)
-    eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    _, W = score_and_weights(rows, eta, params.phi)
-    worst = jnp.asarray(jnp.inf, rows.dtype)
-    for k, grouping in enumerate(rows.groupings):
-        for column, a in enumerate(grouping.predictors):
-            information = reduce(rows, k, rows.Z[k][column] ** 2 * jnp.abs(W[a][a]))
-            levels = jnp.maximum(jnp.sum(information > 0), 1)
-            mean = jnp.sum(information) / levels
-            worst = jnp.minimum(worst, jnp.abs(lam[k][column, column]) * jnp.sqrt(mean))
-    return worst < _SINGULAR
+    """Whether a covariance structure is at a bound of its parameters, or singular."""
+    found = jnp.asarray(False)
+    for own, scale in zip(by_term(rows, params.theta), term_scales(rows, params, u), strict=True):
+        found = found | own.covariance.is_singular(own.theta, own.constants, scale)
+    return found
 
 
 def _status(
     rows: Rows,
     begin: Start,
-    end: Climb,
+    end: Maximum,
     s: Spectrum,
     hessian: Array,
     singular: Array,
@@ -127,7 +110,7 @@ def _status(
 ) -> Array:
     p = rows.num_fixed
     left = _least_information(-hessian[:p, :p], begin.information)
-    finite = jnp.isfinite(end.at.value) & jnp.all(jnp.isfinite(end.at.gradient))
+    finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
     code = jnp.asarray(status.CONVERGED)
     code = jnp.where(_smallest(s, rows) < _FLAT, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)

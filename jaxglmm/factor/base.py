@@ -30,11 +30,15 @@ class AbstractFactor(abc.ABC):
     d log det H = sum(selected_inverse * dH).
     """
 
-    by_level: ClassVar[bool] = False
-    """Levels are independent and every array of A has the level as its last axis."""
+    @property
+    def by_level(self) -> bool:
+        """Levels are independent, with sums of third order for each (`cubic`)."""
+        return False
 
-    column_cost: ClassVar[float] = 1.5
-    """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+    @property
+    def column_cost(self) -> float:
+        """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+        return 1.5
 
     keeps: ClassVar[bool] = False
     """Factorising costs far more than a pass over the rows: the mode finder takes steps with a
@@ -47,8 +51,16 @@ class AbstractFactor(abc.ABC):
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
         """A = Z'WZ; linear in W."""
 
-    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> list[Any]:
+    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> Any:
         """Z'(T z)Z for every column z of Z, a third derivative; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def moved(self, A: Any, cubic: Any, v: Effects) -> Any:
+        """A - sum over the columns of Z'(T z)Z v_z; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def contract_cubic(self, P: Any, cubic: Any) -> Effects:
+        """tr(P Z'(T z)Z) for every column z of every level; where `by_level`."""
         raise TypeError(f"{type(self).__name__} has no third-order sums by level")
 
     @abc.abstractmethod
@@ -121,4 +133,4 @@ class AbstractFactor(abc.ABC):
 
     @abc.abstractmethod
     def covariance_blocks(self, factor: Any) -> Effects:
-        """Diagonal blocks of H^-1: one (column, column, level) array per grouping factor."""
+        """Diagonal blocks of H^-1: one (latent, latent, level) array per grouping factor."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,9 @@ class BorderedFactor(AbstractFactor):
     free: Array
     integrated: bool = dataclasses.field(metadata={"static": True})
 
-    column_cost: ClassVar[float] = 0.5
+    @property
+    def column_cost(self) -> float:
+        return 0.5
 
     @property
     def keeps(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]

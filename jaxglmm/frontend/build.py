@@ -16,7 +16,9 @@ from jaxglmm.errors import InputError
 from jaxglmm.frontend.formula import parse
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.matrices import model_data
-from jaxglmm.frontend.model import ModelData
+from jaxglmm.frontend.memory import check_memory
+from jaxglmm.frontend.model import ModelData, TermData
+from jaxglmm.frontend.residual import check_residual, known_dispersion
 from jaxglmm.links import AbstractLink
 
 
@@ -56,7 +58,9 @@ def build(
     offset: Any = None,
     method: str = "laplace",
     contrasts: str | Mapping[str, str] = "treatment",
-    covariance: Mapping[str, str] | None = None,
+    covariance: Mapping[str, Any] | None = None,
+    matrices: Mapping[str, Any] | None = None,
+    dispersion: str | None = None,
     missing: str = "drop",
     subset: Any = None,
     control: Control = Control(),
@@ -90,10 +94,14 @@ def build(
         offset=offset,
         contrasts=contrasts,
         covariance=covariance,
+        matrices=matrices,
         missing=missing,
         subset=subset,
     )
+    check_memory(used.groupings)
     _check_reach(law, used)
+    law = known_dispersion(law, dispersion, used)
+    check_residual(law, used)
     named = [a for a in (weights, trials, offset, subset) if isinstance(a, str)]
     return _problem(law, used, method, control), _labels(used, frame, named)
 
@@ -106,7 +114,8 @@ def _problem(
             codes=g.codes,
             Z=g.Z,
             num_levels=len(g.levels),
-            terms=tuple(Term(structures.REGISTRY[t.structure](len(t.names))) for t in g.terms),
+            terms=tuple(map(_term, g.terms)),
+            constants=tuple(t.constants for t in g.terms),
         )
         for g in data.groupings
     )
@@ -122,6 +131,11 @@ def _problem(
         weights_multiply=control.weights == "likelihood",
         method=method,
     )
+
+
+def _term(term: TermData) -> Term:
+    structure: Any = structures.REGISTRY[term.structure]
+    return Term(structure(len(term.names), **term.arguments))
 
 
 def _labels(data: ModelData, frame: Frame, named: list[str]) -> Labels:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from jaxglmm.report import Summary
 
+_BOUNDS_SHOWN = 4
 Kind = Literal["conditional", "population"]
 
 
@@ -159,7 +160,7 @@ class GLMM:
         """The law's own parameters on their natural scale."""
         names = self.family.phi_names
         values = np.asarray(self.natural.values)[len(self.natural.values) - len(names) :]
-        return dict(zip(names, map(float, values), strict=True))
+        return {**dict(zip(names, map(float, values), strict=True)), **self.family.known}
 
     @property
     def joint_covariance(self) -> np.ndarray:
@@ -184,6 +185,8 @@ class GLMM:
     def status_message(self) -> str:
         """A sentence on the status, with what to do."""
         message = codes.MESSAGES[self._code]
+        if self._code == codes.CONVERGED_BOUNDARY:
+            message += _at_bounds(tables.at_bounds(self))
         if self.labels.dropped:
             message += f" Dropped columns: {', '.join(self.labels.dropped)}."
         return message
@@ -331,6 +334,15 @@ class GLMM:
         from jaxglmm.frontend.storage import save
 
         save(self, Path(path))
+
+
+def _at_bounds(found: list[str]) -> str:
+    """A sentence that names the parameters, and how many more there are."""
+    if not found:
+        return ""
+    shown = ", ".join(found[:_BOUNDS_SHOWN])
+    more = f" and {len(found) - _BOUNDS_SHOWN} more" if len(found) > _BOUNDS_SHOWN else ""
+    return f" At its bound: {shown}{more}."
 
 
 def _level(level: float) -> float:
