@@ -1,4 +1,4 @@
-"""Fixed effects among the inner variables: the bordered factor, REML and approximate Laplace."""
+"""Estimates by REML and by approximate Laplace."""
 
 from __future__ import annotations
 
@@ -8,141 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
 from jaxglmm import status
 from jaxglmm.ascent import maximise_rows
+from jaxglmm.design import make_problem
 from jaxglmm.engine import initial_params, log_likelihood, maximise
-from jaxglmm.factor import BlockFactor, BorderedFactor, EmptyFactor, choose
 from jaxglmm.marginal import laplace
-from jaxglmm.mode import zeros
-from jaxglmm.params import Params, flatten, unflatten
+from jaxglmm.params import Params, flatten
 from jaxglmm.rows import arrange
 
-from . import test_factors, test_several_factors
-from .location_scale import make_location_scale
-from .test_gradients import CHECKS, check_gradient, check_hessian
 from .zoo import derivative, fit, grouping, make_case
 
 INSIDE = ("reml", "approximate_laplace")
-ONE, TWO = test_several_factors.ONE, test_several_factors.TWO
-
-
-DESIGNS = ("us(1)", "us(2)", "crossed", "gaps", "nested", "no random effects")
-
-
-def design(name):
-    """Rows over every inner structure, with parameters (theta, phi)."""
-    if name in test_factors.TERMS:
-        rows, psi = test_factors.design(test_factors.CODES["shuffled"], test_factors.TERMS[name])
-    elif name == "no random effects":
-        case = make_case("gaussian")
-        rows = arrange(case.problem.replace(groupings=()), num_fixed=4)
-        psi = np.delete(case.psi, 2)
-    else:
-        rows, psi = test_several_factors.design(name, (TWO, ONE))
-    return rows, psi[2:]
-
-
-@pytest.mark.parametrize("method", INSIDE)
-@pytest.mark.parametrize("name", DESIGNS)
-def test_algebra_is_that_of_the_dense_matrix(name, method):
-    rows, psi = design(name)
-    rows = dataclasses.replace(rows, method=method)
-    factor, params = choose(rows), unflatten(jnp.asarray(psi), rows)
-    assert isinstance(factor, BorderedFactor)
-    rng = np.random.default_rng(2)
-    u, g, other = (
-        tuple(jnp.asarray(0.3 * rng.normal(size=v.shape)) for v in zeros(rows)) for _ in range(3)
-    )
-    _, shaped = ravel_pytree(u)
-
-    @jax.jit
-    def everything(u, g, other):
-        H, K = (laplace.hessian_in_u(rows, factor, params, v) for v in (u, other))
-        factored = factor.factorise(H)
-        P = factor.selected_inverse(factored)
-        moved = jax.tree.map(lambda *m: jnp.stack(m), H, K)
-        eye = jnp.eye(ravel_pytree(u)[0].size)
-        dense = [
-            jax.vmap(lambda e, M=M: ravel_pytree(factor.times(M, shaped(e)))[0])(eye)
-            for M in (H, K)
-        ]
-        curvature = jax.hessian(lambda v: -laplace.joint(rows, params, shaped(v)))
-        answers = {
-            "solve": ravel_pytree(factor.solve(factored, g))[0],
-            "safe solve": ravel_pytree(factor.solve(factor.factorise_safely(H), g))[0],
-            "logdet": factor.logdet(factored),
-            "contract": jnp.sum(factor.contract(P, K)),
-            "trace products": factor.trace_products(H, factored, P, moved),
-            "leverages": factor.leverages(rows, factor.spread(P, laplace_lambda(rows, params)))[0][
-                0
-            ],
-            "covariance": [jnp.einsum("iil->il", c) for c in factor.covariance_blocks(factored)],
-        }
-        return dense, curvature(ravel_pytree(u)[0]), answers
-
-    (H, K), curvature, ours = everything(u, g, other)
-    np.testing.assert_allclose(H, curvature, rtol=1e-11, atol=1e-11)
-    H, K, size = np.asarray(H), np.asarray(K), len(H)
-    # The part whose determinant counts: all of H, or that of u.
-    part = size if method == "reml" else size - rows.X.shape[0]
-    P = np.zeros_like(H)
-    P[:part, :part] = np.linalg.inv(H[:part, :part])
-    step, inverse = np.linalg.solve(H, ravel_pytree(g)[0]), np.diagonal(np.linalg.inv(H))
-    lam, eta = laplace_lambda(rows, params), laplace.random_part
-    columns = jax.vmap(
-        lambda e: jnp.broadcast_to(
-            eta(rows, laplace.random_effects(lam, shaped(e)))[0], rows.y.shape
-        ).ravel()
-    )(jnp.eye(size))
-    expected = {
-        "solve": step,
-        "safe solve": step,
-        "logdet": np.linalg.slogdet(H[:part, :part])[1],
-        "contract": np.trace(P @ K),
-        "trace products": [[np.trace(P @ A @ P @ B) for B in (H, K)] for A in (H, K)],
-        "leverages": np.einsum("in,ij,jn->n", columns, P, columns).reshape(rows.y.shape),
-        "covariance": list(shaped(jnp.asarray(inverse))),
-    }
-    ours["leverages"] = jnp.broadcast_to(ours["leverages"], rows.y.shape)
-    test_factors.close(ours, expected)
-
-
-def laplace_lambda(rows, params):
-    return laplace.relative_factors(rows, params.theta)
-
-
-def test_the_inner_structure_is_that_without_the_border():
-    problem = make_case("poisson").problem
-    assert choose(arrange(problem)) == BlockFactor()
-    reml, approximate = (choose(arrange(problem.replace(method=m))) for m in INSIDE)
-    assert reml.base == approximate.base == BlockFactor()
-    assert reml.integrated and not approximate.integrated
-    plain = arrange(problem.replace(groupings=(), method="reml"))
-    assert choose(plain).base == EmptyFactor()
-    nothing = problem.replace(X=problem.X[:, :0], predictors=(), method="reml")
-    assert choose(arrange(nothing)) == BlockFactor()
-
-
-@pytest.mark.parametrize("method", INSIDE)
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_derivatives_in_the_parameters(check, method):
-    case = make_case("poisson", num_levels=4, size=8, num_factors=2, spread=0.5)
-    check(case.problem.replace(method=method), case.psi[2:])
-
-
-@pytest.mark.parametrize("check", [check_gradient, check_hessian])
-@pytest.mark.parametrize("family", ["gaussian", "gamma", "nbinom2"])
-def test_derivatives_for_laws_with_parameters(family, check):
-    case = make_case(family, q=2, spread=0.5, weights=True)
-    check(case.problem.replace(method="reml"), case.psi[2:])
-
-
-@pytest.mark.parametrize("check", [check_gradient, check_hessian])
-def test_derivatives_with_two_linear_predictors(check):
-    problem, psi = make_location_scale()
-    check(problem.replace(method="reml"), psi[problem.X.shape[1] :])
 
 
 def gaussian_problem():
@@ -310,9 +187,6 @@ def test_a_variance_of_zero(method):
     y = rng.normal(size=60)
     y -= np.array([y[codes == c].mean() for c in range(10)])[codes]
     group = grouping(codes, np.ones((60, 1)))
-    problem = problem.replace(y=y, groupings=(group,), method=method)
-    from jaxglmm.design import make_problem
-
     problem = make_problem(y, problem.X, problem.family, (group,), method=method)
     estimate = fit(problem)
     assert estimate.status == status.CONVERGED_BOUNDARY and estimate.singular
