@@ -117,7 +117,8 @@ def _advance(objective: AbstractObjective, state: Climb, tolerance: float) -> Cl
     promised = trial.gradient @ updated @ trial.gradient
     # So near, one step with the updated metric ends at rounding level: no Hessian is due before.
     interval = int(at.psi.shape[0] * objective.column_cost) + (promised < _NEAR)
-    stale = (state.age >= interval) | ~(promised > goal)
+    # A promise that has grown so much is that of a metric bent by an indefinite region.
+    stale = (state.age >= interval) | ~(promised > goal) | (promised > 10.0 * state.promise)
     # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
     done = accept & state.certified & (promised <= goal)
     due = state.forced | done | accept & stale & ~state.certified

@@ -20,9 +20,11 @@ class Estimate:
 
     Attributes:
         params: the estimates, theta as its covariance structures `rectify` it.
-        log_likelihood: fully normalised.
+        log_likelihood: fully normalised; by the problem's method (`engine.log_likelihood`).
         u: mode of the spherical random effects, (latent, level) for each grouping factor.
-        hessian: of the log-likelihood in (beta, theta, phi), exact; shape (param, param).
+        hessian: of the log-likelihood in (beta, theta, phi), exact; shape (param, param). Where
+            beta is no parameter of it ("reml", "approximate_laplace"), the matrix whose negative
+            inverse is the covariance of all of them (`marginal.inside`).
         status: code of `jaxglmm.status`.
         singular: a variance is zero or a correlation is one in size.
         limit: code of `families.base.AbstractFamily.limit`.

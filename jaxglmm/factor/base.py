@@ -35,8 +35,9 @@ class AbstractFactor(abc.ABC):
     """Assemble, factorise, solve: one structure a class, a pytree of the index arrays it needs.
 
     A = Z'WZ, H = Lambda' A Lambda + I and its factor are pytrees that only the class itself looks
-    into. `selected_inverse` holds the entries of H^-1 where H is not zero, which is all that the
-    gradient of log det H needs: d log det H = sum(selected_inverse * dH).
+    into. `selected_inverse` holds the entries of H^-1 where H is not zero (or what `contract`,
+    `spread` and `leverages` make them from), all that the gradient of log det H needs:
+    d log det H = sum(selected_inverse * dH).
     """
 
     @property

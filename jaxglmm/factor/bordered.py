@@ -13,6 +13,7 @@ any inner structure serves without knowing of the border.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -78,6 +79,10 @@ class BorderedFactor(AbstractFactor):
     integrated: bool = dataclasses.field(metadata={"static": True})
 
     @property
+    def column_cost(self) -> float:
+        return 0.5
+
+    @property
     def keeps(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """As the inner structure: the border is cheap."""
         return self.base.keeps
@@ -96,7 +101,7 @@ class BorderedFactor(AbstractFactor):
 
     def penalise(self, A: Bordered, factors: tuple[Array, ...]) -> Bordered:
         inner = self.base.penalise(A.inner, factors[:-1])
-        border = jax.vmap(lambda v: transpose_lambda(factors[:-1], v))(A.border)
+        border = _each(lambda v: transpose_lambda(factors[:-1], v), A.border)
         held = jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype)
         return Bordered(inner, border, A.corner + jnp.diag(held))
 
@@ -133,7 +138,7 @@ class BorderedFactor(AbstractFactor):
         return self._eliminate(self.base.factorise_safely(H.inner), H, safe=True)
 
     def _eliminate(self, inner: Any, H: Bordered, *, safe: bool) -> Eliminated:
-        V = jax.lax.map(lambda c: self.base.solve(inner, c), H.border)
+        V = _each(lambda c: self.base.solve(inner, c), H.border)
         explained = sum((_pairs(c, v) for c, v in zip(H.border, V, strict=True)), 0.0 * H.corner)
         S = H.corner - explained
         return Eliminated(inner, V, joined.cholesky(0.5 * (S + S.T), safe=safe))
@@ -171,7 +176,7 @@ class BorderedFactor(AbstractFactor):
 
         def parts(d: Bordered) -> tuple[Effects, Effects, Array]:
             G = jax.lax.map(lambda column: self.times(d, column), P.U)
-            solved = jax.lax.map(lambda g: self.base.solve(factor.inner, g), G[:-1])
+            solved = _each(lambda g: self.base.solve(factor.inner, g), G[:-1])
             return G[:-1], solved, add(_pairs(a, b) for a, b in zip(P.U, G, strict=True))
 
         G, solved, squares = jax.lax.map(parts, moved)
@@ -210,6 +215,11 @@ class BorderedFactor(AbstractFactor):
         beta = U[-1][:, :, 0]
         corner = (beta.T @ beta)[:, :, None]
         return (*(b + m for b, m in zip(blocks, more, strict=True)), corner)
+
+
+def _each(f: Callable[[Effects], Effects], columns: Effects) -> Effects:
+    """f of the random effects that belong to each column of X; nothing where there are none."""
+    return jax.lax.map(f, columns) if columns else ()
 
 
 def _pairs(a: Array, b: Array) -> Array:

@@ -137,7 +137,7 @@ ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("y ~ x", {"link": float("nan")}, ("link",)),
     ("y ~ x", {"link": np.exp}, ("link", "jaxglmm.links.Link")),
     ("y ~ x", {"method": "lapalce"}, ("method", "'lapalce'", "laplace")),
-    ("y ~ x", {"method": "reml"}, ("reml", "not yet supported", "laplace")),
+    ("y ~ x", {"method": "mpl"}, ("mpl", "not yet supported", "laplace", "reml")),
     ("y ~ x", {"method": "agq"}, ("agq", "not yet supported")),
     ("y ~ x", {"quadrature_points": 9}, ("quadrature_points", "not yet supported")),
     ("y ~ x", {"zero_inflation": "~ 1"}, ("zero_inflation", "not yet supported")),

@@ -1,0 +1,148 @@
+"""The bordered factor against the dense matrix, and the derivatives that rest on it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from jaxglmm.factor import BorderedFactor, EmptyFactor, choose
+from jaxglmm.marginal import laplace
+from jaxglmm.mode import zeros
+from jaxglmm.params import unflatten
+from jaxglmm.predictor import random_effects, random_part, relative_factors
+from jaxglmm.rows import arrange
+
+from . import test_factors, test_several_factors
+from .location_scale import make_location_scale
+from .test_gradients import CHECKS, check_gradient, check_hessian
+from .zoo import make_case
+
+INSIDE = ("reml", "approximate_laplace")
+
+
+DESIGNS = ("us(1)", "us(2)", "crossed", "gaps", "nested", "no random effects")
+
+
+def design(name):
+    """Rows over every inner structure, with parameters (theta, phi)."""
+    if name in test_factors.TERMS:
+        rows, psi = test_factors.design(test_factors.CODES["shuffled"], test_factors.TERMS[name])
+    elif name == "no random effects":
+        case = make_case("gaussian")
+        rows = arrange(case.problem.replace(groupings=()), num_fixed=4)
+        psi = np.delete(case.psi, 2)
+    else:
+        rows, psi = test_several_factors.design(
+            name, (test_several_factors.TWO, test_several_factors.ONE)
+        )
+    return rows, psi[2:]
+
+
+@pytest.mark.parametrize("method", INSIDE)
+@pytest.mark.parametrize("name", DESIGNS)
+def test_algebra_is_that_of_the_dense_matrix(name, method):
+    rows, psi = design(name)
+    rows = dataclasses.replace(rows, method=method)
+    params = unflatten(jnp.asarray(psi), rows)
+    rng = np.random.default_rng(2)
+    u, g, other = (
+        tuple(jnp.asarray(0.3 * rng.normal(size=v.shape)) for v in zeros(rows)) for _ in range(3)
+    )
+    (H, K), ours = jax.jit(answers)(rows, params, u, g, other)
+    flat, shaped = ravel_pytree(u)
+    curvature = jax.jit(jax.hessian(lambda v: -laplace.joint(rows, params, shaped(v))))(flat)
+    np.testing.assert_allclose(H, curvature, rtol=1e-11, atol=1e-11)
+    theirs = expected(np.asarray(H), np.asarray(K), columns(rows, params, u), rows, g)
+    covariance = shaped(jnp.asarray(np.diagonal(np.linalg.inv(H))))
+    test_factors.close(ours, theirs | {"covariance": list(covariance)})
+
+
+def answers(rows, params, u, g, other):
+    """H at u and K at another place as dense matrices, and all that the factor says of them."""
+    factor = choose(rows)
+    assert isinstance(factor, BorderedFactor)
+    flat, shaped = ravel_pytree(u)
+    H, K = (laplace.hessian_in_u(rows, factor, params, v) for v in (u, other))
+
+    def dense(M):
+        return jax.vmap(lambda e: ravel_pytree(factor.times(M, shaped(e)))[0])(jnp.eye(flat.size))
+
+    factored = factor.factorise(H)
+    P = factor.selected_inverse(factored)
+    h = factor.leverages(rows, factor.spread(P, relative_factors(rows, params.theta)))[0][0]
+    moved = jax.tree.map(lambda *m: jnp.stack(m), H, K)
+    blocks = factor.covariance_blocks(factored)
+    return (dense(H), dense(K)), {
+        "solve": ravel_pytree(factor.solve(factored, g))[0],
+        "safe solve": ravel_pytree(factor.solve(factor.factorise_safely(H), g))[0],
+        "logdet": factor.logdet(factored),
+        "contract": jnp.sum(factor.contract(P, K)),
+        "trace products": factor.trace_products(H, factored, P, moved),
+        "leverages": jnp.broadcast_to(h, rows.y.shape).ravel(),
+        "covariance": [jnp.einsum("iil->il", block) for block in blocks],
+    }
+
+
+def columns(rows, params, u):
+    """The columns of [Z Lambda, X]; shape (effect, row)."""
+    flat, shaped = ravel_pytree(u)
+    lam = relative_factors(rows, params.theta)
+
+    def column(e):
+        eta = random_part(rows, random_effects(lam, shaped(e)))[0]
+        return jnp.broadcast_to(eta, rows.y.shape).ravel()
+
+    return np.asarray(jax.vmap(column)(jnp.eye(flat.size)))
+
+
+def expected(H, K, Z, rows, g):
+    """The same from dense matrices; what counts of H is all of it, or the part of u."""
+    part = len(H) if rows.method == "reml" else len(H) - rows.X.shape[0]
+    P = np.zeros_like(H)
+    P[:part, :part] = np.linalg.inv(H[:part, :part])
+    step = np.linalg.solve(H, ravel_pytree(g)[0])
+    return {
+        "solve": step,
+        "safe solve": step,
+        "logdet": np.linalg.slogdet(H[:part, :part])[1],
+        "contract": np.trace(P @ K),
+        "trace products": np.array([[np.trace(P @ A @ P @ B) for B in (H, K)] for A in (H, K)]),
+        "leverages": np.einsum("in,ij,jn->n", Z, P, Z),
+    }
+
+
+def test_the_inner_structure_is_that_without_the_border():
+    problem = make_case("poisson").problem
+    plain = choose(arrange(problem))
+    reml, approximate = (choose(arrange(problem.replace(method=m))) for m in INSIDE)
+    assert reml.base == approximate.base == plain
+    assert reml.integrated and not approximate.integrated
+    empty = arrange(problem.replace(groupings=(), method="reml"))
+    assert choose(empty).base == EmptyFactor()
+    nothing = problem.replace(X=problem.X[:, :0], predictors=(), method="reml")
+    assert choose(arrange(nothing)) == plain
+
+
+@pytest.mark.parametrize("method", INSIDE)
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_derivatives_in_the_parameters(check, method):
+    case = make_case("poisson", num_levels=4, size=8, num_factors=2, spread=0.5)
+    check(case.problem.replace(method=method), case.psi[2:])
+
+
+@pytest.mark.parametrize("check", [check_gradient, check_hessian])
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "nbinom2"])
+def test_derivatives_for_laws_with_parameters(family, check):
+    case = make_case(family, q=2, spread=0.5, weights=True)
+    check(case.problem.replace(method="reml"), case.psi[2:])
+
+
+@pytest.mark.parametrize("check", [check_gradient, check_hessian])
+def test_derivatives_with_two_linear_predictors(check):
+    problem, psi = make_location_scale()
+    check(problem.replace(method="reml"), psi[problem.X.shape[1] :])
