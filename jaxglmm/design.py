@@ -12,7 +12,7 @@ from jaxglmm.arrays import AnyArray
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
-from jaxglmm.pattern import AbstractPattern, Independent, plan
+from jaxglmm.pattern import PROBES, AbstractPattern, Independent, plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,12 +108,13 @@ def make_problem(
     predictors: tuple[int, ...] | None = None,
     weights_multiply: bool = False,
     factorisation: str = "auto",
+    probes: int = PROBES,
 ) -> Problem:
     """A problem from arrays; codes must be concrete because the layout is planned from them.
 
     Missing weights and trials are ones, a missing offset is zero, and all columns of X feed the
     first linear predictor unless `predictors` says otherwise. `factorisation` is one of
-    `pattern.CHOICES`.
+    `pattern.CHOICES`, `probes` the number of random vectors of the iterative one.
     """
     n, p = X.shape
     ones = np.ones(n, dtype=np.result_type(y))
@@ -133,6 +134,7 @@ def make_problem(
             [g.num_levels for g in groupings],
             [g.num_columns for g in groupings],
             factorisation,
+            probes,
         ),
         weights_multiply=weights_multiply,
     )

@@ -7,9 +7,10 @@ from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
+from jaxglmm.factor.iterative import IterativeFactor
 from jaxglmm.factor.nested import NestedFactor
 from jaxglmm.factor.paired import PairedFactor
-from jaxglmm.pattern import Crossed, Nested, Paired
+from jaxglmm.pattern import Crossed, Iterative, Nested, Paired
 from jaxglmm.rows import Rows
 
 
@@ -22,6 +23,8 @@ def choose(rows: Rows) -> AbstractFactor:
             return NestedFactor(rows.groupings, rows.pattern)
         case Paired():
             return PairedFactor(rows.groupings, rows.pattern)
+        case Iterative():
+            return IterativeFactor(rows.groupings, rows.pattern)
         case Crossed():
             return CrossedFactor(rows.groupings)
     return BlockFactor()
@@ -33,6 +36,7 @@ __all__ = [
     "CrossedFactor",
     "DenseFactor",
     "EmptyFactor",
+    "IterativeFactor",
     "NestedFactor",
     "PairedFactor",
     "choose",

@@ -88,6 +88,14 @@ class AbstractFactor(abc.ABC):
     def selected_inverse(self, factor: Any) -> Any:
         """The entries of H^-1 on the sparsity of H."""
 
+    def measure(self, factor: Any) -> tuple[Array, Any]:
+        """`logdet` and `selected_inverse` together."""
+        return self.logdet(factor), self.selected_inverse(factor)
+
+    def logdet_error(self, factor: Any) -> Array:
+        """Standard error of `logdet`, zero where it is exact."""
+        return jnp.zeros_like(self.logdet(factor))
+
     def trace_products(self, H: Any, factor: Any, P: Any, moved: Any) -> Array:
         """tr(P dH_i P dH_j), P = H^-1, of tangents of H along a leading axis; (tangent, tangent).
 

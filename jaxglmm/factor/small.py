@@ -7,6 +7,9 @@ A matrix stack is a list of rows, `M[i][j]` for j <= i, each an array of shape (
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -77,24 +80,42 @@ def _lower_dense(L: Stack) -> Array:
 
 def solve(L: Stack, g: Array) -> Array:
     """(L L')^-1 g; g has shape (q, level)."""
+    return solve_upper(L, solve_lower(L, g))
+
+
+def solve_lower(L: Stack, g: Array) -> Array:
+    """L^-1 g; g has shape (q, level)."""
     q = len(L)
     if q > UNROLLED:
-        lower = _lower_dense(L)
-        x = lax.linalg.triangular_solve(lower, g.T[..., None], left_side=True, lower=True)
-        x = lax.linalg.triangular_solve(lower, x, left_side=True, lower=True, transpose_a=True)
-        return x[..., 0].T
+        return _solve_lapack(L, g, transposed=False)
     x = []
     for i in range(q):
         rest = g[i]
         for k in range(i):
             rest = rest - L[i][k] * x[k]
         x.append(rest / L[i][i])
+    return jnp.stack(x)
+
+
+def solve_upper(L: Stack, g: Array) -> Array:
+    """L'^-1 g; g has shape (q, level)."""
+    q = len(L)
+    if q > UNROLLED:
+        return _solve_lapack(L, g, transposed=True)
+    x = list(g)
     for i in reversed(range(q)):
         rest = x[i]
         for k in range(i + 1, q):
             rest = rest - L[k][i] * x[k]
         x[i] = rest / L[i][i]
     return jnp.stack(x)
+
+
+def _solve_lapack(L: Stack, g: Array, *, transposed: bool) -> Array:
+    x = lax.linalg.triangular_solve(
+        _lower_dense(L), g.T[..., None], left_side=True, lower=True, transpose_a=transposed
+    )
+    return x[..., 0].T
 
 
 def logdet(L: Stack) -> Array:
@@ -207,3 +228,30 @@ def _dot(A: Stack, T: Array, i: int, j: int) -> Array:
     for k in range(j + 1, q):
         total = total + A[max(i, k)][min(i, k)] * T[k, j]
     return total
+
+
+def on_rows(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
+    """f(M, .) of every column of C, shape (row, column, level)."""
+    return jax.vmap(lambda c: f(M, c), in_axes=1, out_axes=1)(C)
+
+
+def on_columns(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
+    """The transposed of f(M, .) of every transposed row of C, shape (row, column, level)."""
+    return jax.vmap(lambda c: f(M, c))(C)
+
+
+def row_sums(C: Array, values: Array) -> Array:
+    """C v of every small matrix, C as (row, column, level) and v as (column, level)."""
+    return jnp.stack(
+        [add(C[i, j] * values[j] for j in range(C.shape[1])) for i in range(C.shape[0])]
+    )
+
+
+def to_array(M: Stack) -> Array:
+    """The full symmetric matrices as (row, column, level)."""
+    return jnp.moveaxis(to_dense(M), 0, -1)
+
+
+def from_array(matrices: Array) -> Stack:
+    """The lower triangles of matrices of shape (row, column, level)."""
+    return [[matrices[i, j] for j in range(i + 1)] for i in range(matrices.shape[0])]

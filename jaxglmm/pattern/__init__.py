@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from jaxglmm.pattern.base import AbstractPattern, Crossed, Independent
-from jaxglmm.pattern.cells import Cells, Iterative, find_cells
+from jaxglmm.pattern.cells import Cells, Iterative, find_cells, find_iterative
 from jaxglmm.pattern.nested import Nested, find_nesting
 from jaxglmm.pattern.paired import Links, Paired, find_pairs
-from jaxglmm.pattern.plan import CHOICES, plan
+from jaxglmm.pattern.plan import CHOICES, PROBES, plan
 
 __all__ = [
     "CHOICES",
+    "PROBES",
     "AbstractPattern",
     "Cells",
     "Crossed",
@@ -19,6 +20,7 @@ __all__ = [
     "Nested",
     "Paired",
     "find_cells",
+    "find_iterative",
     "find_nesting",
     "find_pairs",
     "plan",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxglmm.pattern.base import AbstractPattern, Crossed, Independent
-from jaxglmm.pattern.cells import Cells, Iterative, find_cells
+from jaxglmm.pattern.cells import Cells, find_cells, find_iterative
 from jaxglmm.pattern.nested import find_nesting
 from jaxglmm.pattern.paired import count_pairs, find_pairs
 
@@ -21,6 +21,7 @@ CHOICES = ("auto", "crossed", "paired", "iterative")
 _PAIR, _PRODUCT = 5e-9, 1e-11
 MAX_INNER = 6_000  # random effects of a dense Schur complement: 0.3 GB, 3 s an evaluation
 MAX_PAIRS = 100_000_000
+PROBES = 16
 MAX_BORDER = 50_000_000  # numbers of a dense border; some four of it are alive at once
 
 
@@ -29,6 +30,7 @@ def plan(
     num_levels: Sequence[int],
     num_columns: Sequence[int],
     wanted: str = "auto",
+    num_probes: int = PROBES,
 ) -> AbstractPattern:
     """The pattern of a design; `wanted` overrides the choice between those for crossed factors.
 
@@ -36,6 +38,7 @@ def plan(
         codes: level of each row, (obs,) for each factor, the one to be eliminated first.
         num_levels, num_columns: of each factor.
         wanted: one of `CHOICES`.
+        num_probes: random vectors of an iterative factorisation.
     """
     if len(codes) < 2:
         return Independent()
@@ -46,7 +49,9 @@ def plan(
     choice = _cheapest(cells, num_levels, num_columns) if wanted == "auto" else wanted
     if choice == "paired":
         return find_pairs(codes, num_levels, cells)
-    return Crossed() if choice == "crossed" else Iterative(cells)
+    if choice == "crossed":
+        return Crossed()
+    return find_iterative(codes, num_levels, num_columns, cells, num_probes)
 
 
 def _cheapest(
