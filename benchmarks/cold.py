@@ -100,7 +100,7 @@ def cases(folder: Path) -> list[Case]:
     """Every case that this machine can run; `folder` has the compilation cache and the data."""
     from importlib.util import find_spec
 
-    from benchmarks.problems import bundled
+    from benchmarks.data import bundled
 
     path = str(folder / "cbpp.csv")
     bundled("cbpp").to_csv(path, index=False)

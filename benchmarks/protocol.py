@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:  # NumPy starts after `machine.limit_threads`
+    import pandas as pd
 
-from benchmarks.problems import Problem
+    from benchmarks.problems import Problem
 
 
 class Unsupported(Exception):
     """This backend has no such family or term: becomes a row with status `unsupported`."""
+
+
+class NotApplicable(Exception):
+    """This backend is a variant that says nothing new on this problem: no row."""
 
 
 class Unavailable(Exception):
@@ -31,12 +36,14 @@ class Outcome(NamedTuple):
 class Backend(Protocol):
     """One fitter. `prepare` does what is not timed, its `fit` is timed, `read` is not timed.
 
-    `includes` says what one `fit` covers; `compiles` whether the first call compiles.
+    `includes` says what one `fit` covers; `compiles` whether the first call compiles,
+    `exact_only` whether it factorises exactly at any size.
     """
 
     name: str
     includes: str
     compiles: bool
+    exact_only: bool
 
     def version(self) -> str: ...
 
@@ -55,9 +62,10 @@ class Backend(Protocol):
 class Row:
     """One problem fitted by one backend; seconds, None where there is none.
 
-    cold_s: the first fit in the running process (imports and data apart); compile_s: cold_s less a
-    warm fit, where the backend compiles; warm_s: the median of `repeats` later fits; equal_loglik:
-    within 1e-3 of the problem's best log-likelihood, None where the criterion is another one.
+    n, groups: rows, and levels of all grouping factors together; cold_s: the first fit in the
+    running process (imports and data apart); compile_s: cold_s less a warm fit, where the backend
+    compiles; warm_s: the median of `repeats` later fits; equal_loglik: within 1e-3 of the problem's
+    best log-likelihood, None where the criterion is another one or a random number.
     """
 
     problem: str

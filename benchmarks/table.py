@@ -111,36 +111,83 @@ def cold(info: dict[str, Any], rows: Rows) -> str:
     return about(info) + "\n\n" + markdown(header, body)
 
 
+def _smaller(rows: Rows, row: dict[str, Any]) -> Rows:
+    """The fits of the same model and backend to fewer rows, by size."""
+    same = [r for r in rows if (r["model"], r["backend"]) == (row["model"], row["backend"])]
+    return sorted((r for r in same if r["n"] < row["n"] and r["warm_s"]), key=lambda r: r["n"])
+
+
 def _growth(rows: Rows, row: dict[str, Any]) -> str:
     """Exponent k of warm time = c n^k against the next smaller size of the same backend."""
-    smaller = [r for r in rows if r["backend"] == row["backend"] and r["n"] < row["n"]]
-    smaller = [r for r in smaller if r["warm_s"]]
+    smaller = _smaller(rows, row)
     if not smaller or not row["warm_s"]:
         return "–"
-    last = max(smaller, key=lambda r: r["n"])
+    last = smaller[-1]
     return f"{math.log(row['warm_s'] / last['warm_s']) / math.log(row['n'] / last['n']):.2f}"
+
+
+def _by_size(rows: Rows) -> Rows:
+    """Models, then backends, in the order of the rows; sizes from small to large."""
+    places = list(dict.fromkeys((row["model"], row["backend"]) for row in rows))
+    models = list(dict.fromkeys(model for model, _ in places))
+
+    def key(r: dict[str, Any]) -> tuple[int, int, int]:
+        return models.index(r["model"]), places.index((r["model"], r["backend"])), r["n"]
+
+    return sorted(rows, key=key)
+
+
+def _number(value: float | None, form: str = ",.0f") -> str:
+    return "–" if value is None else f"{value:{form}}"
 
 
 def scaling(info: dict[str, Any], rows: Rows) -> str:
     """Time and memory by size."""
-
-    def mib(value: float | None) -> str:
-        return "–" if value is None else f"{value:.0f}"
-
-    backends = list(dict.fromkeys(row["backend"] for row in rows))
     body = [
-        [r["backend"], f"{r['n']:,}", f"{r['groups']:,}", duration(r["first_s"]),
-         duration(r["warm_s"]), _growth(rows, r), mib(r["base_mb"]), mib(r["peak_mb"]),
-         "–" if r["loglik"] is None else f"{r['loglik']:.3f}", r["status"]]
-        for r in sorted(rows, key=lambda r: (backends.index(r["backend"]), r["n"]))
+        [r["model"], r["backend"], _number(r["n"]), _number(r["groups"]), duration(r["first_s"]),
+         duration(r["warm_s"]), _growth(rows, r), _number(r["base_mb"]), _number(r["peak_mb"]),
+         _number(r["loglik"], ".3f"), r["status"]]
+        for r in _by_size(rows)
     ]  # fmt: skip
-    header = ["backend", "n", "groups", "first fit", "warm fit", "exponent", "MiB before",
+    header = ["model", "backend", "n", "groups", "first fit", "warm fit", "exponent", "MiB before",
               "MiB at most", "log-likelihood", "status"]  # fmt: skip
     return about(info) + "\n\n" + markdown(header, body)
 
 
+def _seconds_a_row(row: dict[str, Any]) -> float | None:
+    return row["warm_s"] and row["warm_s"] / row["n"]
+
+
+def _bytes_a_row(row: dict[str, Any]) -> float | None:
+    """Greatest resident memory beyond that of the imports: with the data and the model."""
+    if row["peak_mb"] is None or row["import_mb"] is None:
+        return None
+    return (row["peak_mb"] - row["import_mb"]) * 2**20 / row["n"]
+
+
+def _relative(rows: Rows, row: dict[str, Any], cost: Callable[[Any], float | None]) -> str:
+    """The cost of a row against that in the smallest fit of the same model and backend."""
+    first, this = cost((_smaller(rows, row) or [row])[0]), cost(row)
+    return "–" if not first or not this else f"{this / first:.2f}"
+
+
+def large(info: dict[str, Any], rows: Rows) -> str:
+    """Time and memory a row, and relative to the smallest size."""
+    body = [
+        [r["model"], r["backend"], _number(r["n"]), _number(r["groups"]), duration(r["first_s"]),
+         duration(r["warm_s"]), _relative(rows, r, _seconds_a_row), _number(r["peak_mb"]),
+         _number(_bytes_a_row(r)), _relative(rows, r, _bytes_a_row),
+         _number(r["loglik"], ".3f"), r["status"]]
+        for r in _by_size(rows)
+    ]  # fmt: skip
+    header = ["model", "backend", "n", "groups", "first fit", "warm fit", "relative, a row",
+              "MiB at most", "bytes a row", "relative, a row", "log-likelihood",
+              "status"]  # fmt: skip
+    return about(info) + "\n\n" + markdown(header, body)
+
+
 Table = Callable[[dict[str, Any], Rows], str]
-TABLES: dict[str, Table] = {"fits": fits, "cold": cold, "scaling": scaling}
+TABLES: dict[str, Table] = {"fits": fits, "cold": cold, "scaling": scaling, "large": large}
 
 
 def update(text: str, results: Path) -> str:

@@ -39,13 +39,15 @@ class Layout:
     one_to_one: bool = dataclasses.field(metadata={"static": True})
 
 
-def bucket(size: int) -> int:
+def bucket(size: int, *, fine: bool = False) -> int:
     """The next shape of a coarse grid, so that similar data sets share a compiled program.
 
     Steps are a half of a power of two up to 64, a quarter up to 4096 and a sixteenth above: padding
-    wastes at most 50 % of a tiny problem, 25 % of a small one and 6 % of a large one.
+    wastes at most 50 % of a tiny problem, 25 % of a small one and 6 % of a large one. A `fine` grid
+    has sixteenths from 256 on, for sizes that cost enters with the third power.
     """
-    return _round_up(size, 2 if size <= 64 else 3 if size <= 4096 else 5)
+    small = 256 if fine else 4096
+    return _round_up(size, 2 if size <= 64 else 3 if size <= small else 5)
 
 
 def _round_up(size: int, digits: int) -> int:

@@ -63,7 +63,7 @@ class _State(NamedTuple):
 
 def zeros(rows: Rows) -> Effects:
     """u = 0."""
-    return tuple(jnp.zeros((g.num_columns, g.num_levels), rows.dtype) for g in rows.groupings)
+    return tuple(jnp.zeros((g.num_latent, g.num_levels), rows.dtype) for g in rows.groupings)
 
 
 def gradient(rows: Rows, params: Params, u: Effects) -> Effects:

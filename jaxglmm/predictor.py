@@ -1,10 +1,14 @@
 """The linear predictor and its transpose: eta = X beta + Z b + offset, b = Lambda(theta) u.
 
-Random effects are a tuple with one array of shape (column, level) per grouping factor. A linear
-predictor is a tuple with one (slot, chunk) array per predictor of the law.
+Random effects b are a tuple with one array of shape (column, level) per grouping factor, spherical
+ones u have shape (latent, level): Lambda need not be square. A linear predictor is a tuple with one
+(slot, chunk) array per predictor of the law.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +17,7 @@ from jax import Array
 
 from jaxglmm.arrays import AnyArray, plus
 from jaxglmm.pattern import Nested
-from jaxglmm.rows import Rows
+from jaxglmm.rows import Rows, by_term
 
 Effects = tuple[AnyArray, ...]
 Predictors = tuple[Array, ...]
@@ -21,18 +25,20 @@ Predictors = tuple[Array, ...]
 
 def expand(rows: Rows, k: int, values: Array) -> Array:
     """Values of the levels of factor k, shape (level,), as seen by the rows (broadcastable)."""
-    if k > 0 and not isinstance(rows.pattern, Nested):
+    pattern = rows.pattern
+    if k > 0 and isinstance(pattern, Nested):
+        values = values[ancestors(pattern, 0, k)]
+    elif k > 0:
         return values[rows.codes[k]]
-    if k > 0:
-        values = values[ancestors(rows.pattern, 0, k)]
     return (values if rows.one_to_one else values[rows.codes[0]])[None, :]
 
 
 def reduce(rows: Rows, k: int, values: Array) -> Array:
     """Sums of row values over the levels of factor k: the transpose of `expand`."""
     num_levels = rows.groupings[k].num_levels
-    if k > 0 and isinstance(rows.pattern, Nested):
-        up = ancestors(rows.pattern, 0, k)
+    pattern = rows.pattern
+    if k > 0 and isinstance(pattern, Nested):
+        up = ancestors(pattern, 0, k)
         return jax.ops.segment_sum(reduce(rows, 0, values), up, num_levels)
     if k > 0:
         return jax.ops.segment_sum(values.ravel(), rows.codes[k].ravel(), num_levels)
@@ -70,26 +76,11 @@ def total(rows: Rows, values: Array) -> Array:
 
 
 def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
-    """Lambda of each grouping factor, shape (column, column): its terms' L on the diagonal."""
-    factors, start = [], 0
-    for grouping in rows.groupings:
-        blocks = []
-        for term in grouping.terms:
-            stop = start + term.covariance.num_theta
-            blocks.append(term.covariance.factor(theta[start:stop]))
-            start = stop
-        factors.append(blocks[0] if len(blocks) == 1 else _block_diagonal(blocks))
-    return tuple(factors)
-
-
-def _block_diagonal(blocks: list[Array]) -> Array:
-    size = sum(block.shape[0] for block in blocks)
-    matrix, first = jnp.zeros((size, size), blocks[0].dtype), 0
-    for block in blocks:
-        last = first + block.shape[0]
-        matrix = matrix.at[first:last, first:last].set(block)
-        first = last
-    return matrix
+    """Lambda of each grouping factor, shape (column, latent): its terms' L on the diagonal."""
+    blocks: list[list[Array]] = [[] for _ in rows.groupings]
+    for own in by_term(rows, theta):
+        blocks[own.grouping].append(own.covariance.factor(own.theta, own.constants))
+    return tuple(of[0] if len(of) == 1 else jax.scipy.linalg.block_diag(*of) for of in blocks)
 
 
 def random_effects(factors: tuple[Array, ...], u: Effects) -> Effects:
@@ -102,12 +93,59 @@ def transpose_lambda(factors: tuple[Array, ...], b: Effects) -> Effects:
     return tuple(factor.T @ values for factor, values in zip(factors, b, strict=True))
 
 
+def sum_columns(
+    rows: Rows, k: int, a: int, part: Array, of: Callable[[Array, Array], Array], values: Array
+) -> Array:
+    """part + sum of of(z, value) over the columns z of factor k that feed predictor a.
+
+    `values` holds one value a column along its first axis. Many columns are a loop of the program,
+    which reads each of them once; few are written out.
+    """
+    grouping = rows.groupings[k]
+    columns = grouping.columns_of(a)
+    if not grouping.wide:
+        for column in columns:
+            part = part + of(rows.Z[k][column], values[column])
+        return part
+    if not columns:
+        return part
+
+    def step(total: Array, column: Array) -> tuple[Array, None]:
+        return total + of(rows.Z[k][column], values[column]), None
+
+    whole = jnp.broadcast_to(part, rows.y.shape)
+    return jax.lax.scan(step, whole, jnp.asarray(columns, jnp.int32))[0]
+
+
+def by_column(rows: Rows, k: int, of: Callable[[Array, int], Any]) -> Any:
+    """of(z, a) of every column z of factor k and the predictor a that it feeds, one array each.
+
+    A loop of the program where columns are many; stacked in the order of the columns.
+    """
+    grouping = rows.groupings[k]
+    if not grouping.wide:
+        values = [of(rows.Z[k][column], a) for column, a in enumerate(grouping.predictors)]
+        return jax.tree.map(lambda *each: jnp.stack(each), *values)
+    order: list[int] = []
+    parts = []
+    for a in sorted(set(grouping.predictors)):
+        columns = grouping.columns_of(a)
+        index = jnp.asarray(columns, jnp.int32)
+        parts.append(jax.lax.map(lambda column, a=a: of(rows.Z[k][column], a), index))
+        order += columns
+    joined = jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
+    ordered = order == sorted(order)
+    return joined if ordered else jax.tree.map(lambda values: values[np.argsort(order)], joined)
+
+
 def random_part(rows: Rows, b: Effects) -> Predictors:
     """Z b for every linear predictor."""
-    parts = [jnp.zeros((1, 1), rows.dtype) for _ in range(rows.family.num_predictors)]
-    for k, grouping in enumerate(rows.groupings):
-        for column, a in enumerate(grouping.predictors):
-            parts[a] = parts[a] + rows.Z[k][column] * expand(rows, k, b[k][column])
+    parts = []
+    for a in range(rows.family.num_predictors):
+        part = jnp.zeros((1, 1), rows.dtype)
+        for k, values in enumerate(b):
+            part = sum_columns(rows, k, a, part, lambda z, v, k=k: z * expand(rows, k, v), values)
+        parts.append(part)
     return tuple(parts)
 
 
@@ -145,10 +183,8 @@ def linear_predictor(rows: Rows, beta: Array, b: Effects) -> Predictors:
 def transpose_random(rows: Rows, r: Predictors) -> Effects:
     """Z' r, the gradient in b of sum(r * eta)."""
     return tuple(
-        jnp.stack(
-            [reduce(rows, k, rows.Z[k][column] * r[a]) for column, a in enumerate(g.predictors)]
-        )
-        for k, g in enumerate(rows.groupings)
+        by_column(rows, k, lambda z, a, k=k: reduce(rows, k, z * r[a]))
+        for k in range(len(rows.groupings))
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,9 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.design import Grouping, Problem
 from jaxglmm.families import AbstractFamily
 from jaxglmm.pattern import AbstractPattern
+
+UNROLLED = 4
+"""Columns of a factor up to which the algebra of its levels is written out, column by column."""
 
 
 @jax.tree_util.register_dataclass
@@ -30,6 +35,7 @@ class Rows:
         Z: columns of each grouping factor; shape (column, slot, chunk) each.
         codes: levels of each grouping factor: (chunk,) of the leading one, else (slot, chunk).
         pattern: which levels of the grouping factors meet, its arrays over rows in chunk order.
+        constants: of each grouping factor and term, what its covariance structure is given.
         free: whether each column of X has a coefficient to estimate (padding has none).
         groupings: the factors' static structure.
         family, predictors, one_to_one: as in `Problem` and `Layout`, static.
@@ -43,6 +49,7 @@ class Rows:
     Z: tuple[Array, ...]
     codes: tuple[Array, ...]
     pattern: AbstractPattern
+    constants: tuple[tuple[tuple[Array, ...], ...], ...]
     free: Array
     groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
     family: AbstractFamily = dataclasses.field(metadata={"static": True})
@@ -66,6 +73,33 @@ class Rows:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slice:
+    """One term's share of theta.
+
+    Attributes:
+        grouping: number of its grouping factor.
+        covariance: its structure.
+        constants: what the structure is given.
+        theta: its parameters; shape (num_theta,).
+    """
+
+    grouping: int
+    covariance: AbstractCovariance
+    constants: tuple[Array, ...]
+    theta: Array
+
+
+def by_term(rows: Rows, theta: Array) -> Iterator[Slice]:
+    """theta term by term."""
+    start = 0
+    for k, (grouping, constants) in enumerate(zip(rows.groupings, rows.constants, strict=True)):
+        for term, own in zip(grouping.terms, constants, strict=True):
+            stop = start + term.covariance.num_theta
+            yield Slice(k, term.covariance, own, theta[start:stop])
+            start = stop
+
+
+@dataclasses.dataclass(frozen=True)
 class Structure:
     """The static part of a grouping factor."""
 
@@ -74,13 +108,32 @@ class Structure:
 
     @property
     def num_columns(self) -> int:
-        """Number of random effects a level has."""
+        """Number of columns of Z: of random effects a level has."""
         return sum(term.covariance.dim for term in self.terms)
+
+    @property
+    def num_latent(self) -> int:
+        """Number of spherical random effects a level has: columns of Lambda."""
+        return sum(term.covariance.rank for term in self.terms)
+
+    @property
+    def triangular(self) -> bool:
+        """Lambda is zero above its diagonal."""
+        return all(term.covariance.triangular for term in self.terms)
 
     @functools.cached_property
     def predictors(self) -> tuple[int, ...]:
         """Linear predictor that each column feeds."""
         return tuple(t.predictor for t in self.terms for _ in range(t.covariance.dim))
+
+    @property
+    def wide(self) -> bool:
+        """A level has too many random effects for a program that names each."""
+        return self.num_columns > UNROLLED
+
+    def columns_of(self, predictor: int) -> list[int]:
+        """The columns that feed a linear predictor."""
+        return [column for column, a in enumerate(self.predictors) if a == predictor]
 
 
 def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) -> Rows:
@@ -118,6 +171,7 @@ def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) ->
             for i, g in enumerate(problem.groupings)
         ),
         pattern=problem.pattern.gathered(rows, xp),
+        constants=tuple(_constants(g, dtype, xp) for g in problem.groupings),
         free=xp.arange(num_fixed or problem.X.shape[1]) < problem.X.shape[1],
         groupings=tuple(_structure(g) for g in problem.groupings),
         family=family,
@@ -134,6 +188,11 @@ def _columns(matrix: Any, rows: Any, dtype: Any, num_columns: int, xp: Any) -> A
     return (
         xp.moveaxis(matrix[rows], -1, 0) if xp is jnp else np.ascontiguousarray(matrix.T)[:, rows]
     )
+
+
+def _constants(grouping: Grouping, dtype: Any, xp: Any) -> Any:
+    own = grouping.constants or ((),) * len(grouping.terms)
+    return tuple(tuple(xp.asarray(array, dtype) for array in term) for term in own)
 
 
 def _structure(grouping: Grouping) -> Structure:

@@ -87,6 +87,9 @@ def check_fixed(name: str, case: dict[str, Any], fit: jg.GLMM) -> None:
 
 def check_covariances(name: str, case: dict[str, Any], fit: jg.GLMM) -> None:
     table = fit.covariance_parameters()
+    if any("structure" in term for term in case["random"]):
+        check_structures(case, table)
+        return
     sds = table[table["type"] == "sd"]
     reference = np.concatenate([term["sd"] for term in case["random"]] or [[]])
     if name in BOUNDARY:
@@ -108,13 +111,27 @@ def check_covariances(name: str, case: dict[str, Any], fit: jg.GLMM) -> None:
         np.testing.assert_allclose(fit.family_parameters[parameter], value, rtol=1e-3)
 
 
+def check_structures(case: dict[str, Any], table: pd.DataFrame) -> None:
+    for kind in ("sd", "corr", "range", "family"):
+        ours = table[table["type"] == kind]
+        known = [value for term in case["random"] for value in term.get(kind, [])]
+        if kind == "family":
+            known = list(case["family_parameters"].values())
+        gap = np.abs(ours["estimate"].to_numpy() - known)
+        np.testing.assert_array_less(gap, 2e-3 * ours["std_error"])
+
+
 def check_random_effects(name: str, case: dict[str, Any], fit: jg.GLMM) -> None:
     for reference in case["random_effects"] or []:
         joint = reference["condsd_kind"] == "joint"
         table = fit.random_effects(uncertainty="joint" if joint else "conditional")
         table = table[table["group"] == reference["group"]]
         table = table.assign(level=table["level"].astype(str))
-        ours = table.set_index("level").loc[[str(level) for level in reference["levels"]]]
+        levels = [str(level) for level in reference["levels"]]
+        ours = table.set_index("level").loc[levels]
+        if set(reference["terms"]) == set(table["term"]):  # positions, R's in another order
+            pairs = [(level, term) for level in levels for term in reference["terms"]]
+            ours = table.set_index(["level", "term"]).loc[pairs]
         values = np.array(reference["values"], float).ravel()
         # lme4 was not asked for them everywhere.
         sds = np.array(reference["condsd"], float).ravel() if reference["condsd"] else None

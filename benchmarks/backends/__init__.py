@@ -12,6 +12,7 @@ _WHERE = {
     "glmm": ("glmm_", "Glmm"),
     "glmm-lean": ("glmm_", "GlmmLean"),
     "gpboost": ("gpboost_", "GPBoost"),
+    "gpboost-cholesky": ("gpboost_", "GPBoostCholesky"),
     "lme4": ("r_", "Lme4"),
     "glmmTMB": ("r_", "GlmmTMB"),
 }

@@ -29,6 +29,7 @@ class Glmm:
     name = "glmm"
     includes = "formula, design, optimisation, standard errors and Wald tables"
     compiles = False
+    exact_only = True
     wald_se = "hessian"
 
     def columns(self, data: pd.DataFrame) -> Any:
@@ -41,6 +42,8 @@ class Glmm:
     def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
         if problem.family not in _FAMILIES:
             raise Unsupported(f"no {problem.family} family")
+        if problem.method == "reml" and problem.family != "gaussian":
+            raise Unsupported("REML for gaussian only")
         response, weights = problem.response, None
         if problem.trials is not None:
             weights = data[problem.trials].to_numpy(dtype=np.float64)
@@ -56,7 +59,7 @@ class Glmm:
         if problem.family == "gamma":
             options["link"] = "log"
         if problem.family == "gaussian":
-            options["reml"] = False
+            options["reml"] = problem.method == "reml"
         columns = self.columns(data)
         formula, family = f"{response} ~ {problem.right}", _FAMILIES[problem.family]
 

@@ -16,8 +16,15 @@ from benchmarks.protocol import Outcome
 from jaxglmm.status import NAMES
 
 
+def _options(problem: Problem) -> dict[str, Any]:
+    """Arguments beyond formula and data."""
+    method = {} if problem.method == "laplace" else {"method": problem.method}
+    return {"family": problem.family, **method}
+
+
 class _Jaxglmm:
     compiles = True
+    exact_only = False
 
     def version(self) -> str:
         try:
@@ -43,7 +50,7 @@ class Engine(_Jaxglmm):
 
     def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
         with jax.enable_x64(True):
-            built, _ = jg.build(problem.formula, data, family=problem.family)
+            built, _ = jg.build(problem.formula, data, **_options(problem))
         on_cpu = jax.default_backend() == "cpu"
         options: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False} if on_cpu else {}
         maximise = jax.jit(jg.maximise, compiler_options=options)
@@ -67,7 +74,7 @@ class Call(_Jaxglmm):
     includes = "formula, design, optimisation, covariance of the parameters"
 
     def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
-        return lambda: jg.glmm(problem.formula, data, family=problem.family, progress=False)
+        return lambda: jg.glmm(problem.formula, data, progress=False, **_options(problem))
 
     def read(self, result: Any) -> Outcome:
         estimates = result.fixed_effects()["estimate"].to_numpy(dtype=np.float64)

@@ -86,10 +86,16 @@ def r_left(problem: Problem) -> str:
     return f"cbind({problem.response}, {problem.trials} - {problem.response})"
 
 
+def r_reml(problem: Problem) -> str:
+    """The `REML` argument."""
+    return "TRUE" if problem.method == "reml" else "FALSE"
+
+
 class _RBackend(abc.ABC):
     name: str
     includes = "formula, design, optimisation, standard errors"
     compiles = False
+    exact_only = True
 
     def __init__(self) -> None:
         self.r = r_process()
@@ -129,7 +135,9 @@ class Lme4(_RBackend):
         formula = f"{r_left(problem)} ~ {problem.right}"
         families = {"binomial": "binomial", "poisson": "poisson", "gamma": 'Gamma(link = "log")'}
         if problem.family == "gaussian":
-            return f"lmer({formula}, d, REML = FALSE)"
+            return f"lmer({formula}, d, REML = {r_reml(problem)})"
+        if problem.method == "reml":
+            raise Unsupported("REML for gaussian only")
         if problem.family == "nbinom2":
             return f"glmer.nb({formula}, d)"
         if problem.family not in families:
@@ -156,7 +164,8 @@ class GlmmTMB(_RBackend):
     def call(self, problem: Problem) -> str:
         families = {"gamma": 'Gamma(link = "log")', "beta": "beta_family()", "nbinom2": "nbinom2()"}
         family = families.get(problem.family, problem.family)
-        return f"glmmTMB({r_left(problem)} ~ {problem.right}, d, family = {family})"
+        formula = f"{r_left(problem)} ~ {problem.right}"
+        return f"glmmTMB({formula}, d, family = {family}, REML = {r_reml(problem)})"
 
     def note(self, problem: Problem) -> str:
         return ""

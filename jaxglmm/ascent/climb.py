@@ -18,26 +18,13 @@ from jax import Array
 
 from jaxglmm import curvature
 from jaxglmm.arrays import plus
-from jaxglmm.factor import AbstractFactor
-from jaxglmm.marginal import laplace
-from jaxglmm.marginal.hessian import Curved, hessian_of_pieces
-from jaxglmm.mode import Kept, no_factor, search, tight
-from jaxglmm.params import flatten, free_params, unflatten
+from jaxglmm.ascent.objective import AbstractObjective, Point
+from jaxglmm.marginal.hessian import Curved
 from jaxglmm.predictor import Effects
-from jaxglmm.rows import Rows
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
 _NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point
-
-
-class Point(NamedTuple):
-    """A parameter vector with its mode, value and gradient."""
-
-    psi: Array
-    u: Effects
-    value: Array
-    gradient: Array
 
 
 class Climb(NamedTuple):
@@ -57,46 +44,8 @@ class Climb(NamedTuple):
     passes: Array
 
 
-class Evaluation(NamedTuple):
-    """A point, what it is made of, and how its mode was found."""
-
-    point: Point
-    pieces: laplace.Pieces
-    passes: Array
-    exact: Array  # the mode is right to rounding
-
-
-def evaluate(
-    rows: Rows,
-    factor: AbstractFactor,
-    psi: Array,
-    start: Effects,
-    tolerance: Array,
-    kept: Any = None,
-) -> Evaluation:
-    """Mode, log-likelihood and gradient at psi; `tolerance` and `kept` are the mode finder's."""
-    params = unflatten(psi, rows)
-    u, passes, left = search(rows, factor, params, start, tolerance, kept)
-    at = laplace.pieces(rows, factor, params, u, order=4)
-    gradient = flatten(laplace.gradient(rows, factor, params, at))
-    gradient = jnp.where(free_params(rows, psi), gradient, 0.0)
-    return Evaluation(Point(psi, u, at.value, gradient), at, passes, left < tight(rows))
-
-
-def mode_tolerance(rows: Rows, promise: Array) -> Array:
-    """How exactly modes are needed where a step still promises `promise`.
-
-    The mode's last Newton step leaves an error of the order of its tolerance, which enters value
-    and gradient: it should stay well below the gradient itself, whose size is sqrt(promise). At
-    a point that may be the last one nothing but rounding is to be left.
-    """
-    loose = jnp.clip(0.01 * jnp.sqrt(jnp.abs(promise)), tight(rows), 1e-3)
-    return jnp.where(promise < 1e-4, tight(rows), loose)
-
-
 def climb(
-    rows: Rows,
-    factor: AbstractFactor,
+    objective: AbstractObjective,
     psi: Array,
     start: Effects,
     tolerance: float,
@@ -107,23 +56,24 @@ def climb(
     def unfinished(state: Climb) -> Array:
         # A certified point's failed step is rounding, not failure.
         shortest = jnp.where(state.certified, 0.99, _SMALLEST_STEP)
-        going = (state.promise > _goal(rows)) & ~state.done & (state.length > shortest)
+        going = (state.promise > _goal(psi)) & ~state.done & (state.length > shortest)
         return (going | state.forced) & (state.iterations < max_iterations)
 
     def body(state: Climb) -> Climb:
-        return _advance(rows, factor, state, tolerance)
+        return _advance(objective, state, tolerance)
 
-    return _land(rows, jax.lax.while_loop(unfinished, body, _begin(rows, factor, psi, start)))
+    begin = _begin(objective, psi, start)
+    return _land(jax.lax.while_loop(unfinished, body, begin))
 
 
-def _goal(rows: Rows) -> float:
+def _goal(psi: Array) -> float:
     """Promise from which a step needs no evaluation: 1e-6 standard errors, or rounding level."""
-    return max(100.0 * float(jnp.finfo(rows.dtype).eps), 1e-12)
+    return max(100.0 * float(jnp.finfo(psi.dtype).eps), 1e-12)
 
 
-def _land(rows: Rows, state: Climb) -> Climb:
+def _land(state: Climb) -> Climb:
     """Take the last Newton step unseen: its error is of the order of the promise, not its root."""
-    landed = state.certified & (state.promise <= _goal(rows))
+    landed = state.certified & (state.promise <= _goal(state.at.psi))
     step = jnp.where(landed, state.metric @ state.at.gradient, 0.0)
     gain = jnp.where(landed, 0.5 * state.promise, 0.0)
     u = _along(state, step)
@@ -137,12 +87,12 @@ def _along(state: Climb, step: Array) -> Effects:
     return plus(state.at.u, tuple(jnp.tensordot(step, du, axes=1) for du in state.curved.du))
 
 
-def _begin(rows: Rows, factor: AbstractFactor, psi: Array, start: Effects) -> Climb:
-    zero, none = jnp.zeros((), rows.dtype), jnp.zeros((psi.shape[0],) * 2, rows.dtype)
+def _begin(objective: AbstractObjective, psi: Array, start: Effects) -> Climb:
+    zero, none = jnp.zeros((), psi.dtype), jnp.zeros((psi.shape[0],) * 2, psi.dtype)
     return Climb(
-        at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi)),
-        curved=Curved(none, tuple(jnp.zeros((psi.shape[0], *u.shape), rows.dtype) for u in start)),
-        kept=no_factor(rows, factor),
+        at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi), zero),
+        curved=Curved(none, tuple(jnp.zeros((psi.shape[0], *u.shape), psi.dtype) for u in start)),
+        kept=objective.blank,
         metric=none,
         promise=zero + jnp.inf,
         length=zero + 1.0,
@@ -155,22 +105,23 @@ def _begin(rows: Rows, factor: AbstractFactor, psi: Array, start: Effects) -> Cl
     )
 
 
-def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float) -> Climb:
+def _advance(objective: AbstractObjective, state: Climb, tolerance: float) -> Climb:
     """One evaluation, at the end of the step or at the point itself, and what follows from it."""
-    at, goal = state.at, _goal(rows)
+    at, goal = state.at, _goal(state.at.psi)
     direction = state.metric @ at.gradient
     step = jnp.where(state.forced, 0.0, state.length) * direction
-    trial, parts, passes, exact = _follow(rows, factor, state, step)
+    end, guess = at.psi + step, _along(state, step)
+    trial, parts, kept, passes, exact = objective.evaluate(end, guess, state.promise, state.kept)
     accept = state.forced | _acceptable(state, trial, direction)
     updated = _bfgs(state.metric, step, at.gradient - trial.gradient)
     promised = trial.gradient @ updated @ trial.gradient
     # So near, one step with the updated metric ends at rounding level: no Hessian is due before.
-    interval = int(at.psi.shape[0] * factor.column_cost) + (promised < _NEAR)
+    interval = int(at.psi.shape[0] * objective.column_cost) + (promised < _NEAR)
     stale = (state.age >= interval) | ~(promised > goal)
     # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
     done = accept & state.certified & (promised <= goal)
     due = state.forced | done | accept & stale & ~state.certified
-    fresh = _when(due, lambda _: _curve(rows, factor, trial, parts), (state.curved, updated))
+    fresh = _when(due, lambda _: _curve(objective, trial, parts), (state.curved, updated))
     curved, metric = fresh[0], jnp.where(accept, fresh[1], state.metric)
     here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, at)
     promise = here.gradient @ metric @ here.gradient
@@ -181,7 +132,7 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
     return Climb(
         at=here,
         curved=curved,
-        kept=Kept(parts.factored, jnp.isfinite(trial.value)) if factor.keeps else (),
+        kept=kept,
         metric=metric,
         promise=promise,
         length=jnp.where(accept, 1.0, shorter),
@@ -192,13 +143,6 @@ def _advance(rows: Rows, factor: AbstractFactor, state: Climb, tolerance: float)
         iterations=state.iterations + 1,
         passes=state.passes + passes,
     )
-
-
-def _follow(rows: Rows, factor: AbstractFactor, state: Climb, step: Array) -> Evaluation:
-    """The evaluation at the step's end, the mode sought from where its tangents lead."""
-    tolerance = mode_tolerance(rows, state.promise)
-    there, u = state.at.psi + step, _along(state, step)
-    return evaluate(rows, factor, there, u, tolerance, state.kept)
 
 
 def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
@@ -213,14 +157,9 @@ def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
     return finite & (risen | level)
 
 
-def _curve(
-    rows: Rows, factor: AbstractFactor, point: Point, parts: laplace.Pieces
-) -> tuple[Curved, Array]:
-    """The exact Hessian, coefficients of padding columns held, and its absolute inverse."""
-    curved = hessian_of_pieces(rows, factor, unflatten(point.psi, rows), parts)
-    free = free_params(rows, point.psi)
-    held = jnp.diag(jnp.where(free, 0.0, -1.0).astype(rows.dtype))
-    curved = curved._replace(hessian=jnp.where(free[:, None] & free[None, :], curved.hessian, held))
+def _curve(objective: AbstractObjective, point: Point, pieces: Any) -> tuple[Curved, Array]:
+    """The exact Hessian and its absolute inverse."""
+    curved = objective.curve(point, pieces)
     return curved, curvature.ascent_metric(curvature.spectrum(-curved.hessian))
 
 

@@ -19,9 +19,9 @@ class Estimate:
     implicit function theorem; the other fields are constants to autodiff.
 
     Attributes:
-        params: the estimates, columns of Lambda with a non-negative diagonal.
+        params: the estimates, theta as its covariance structures `rectify` it.
         log_likelihood: fully normalised.
-        u: mode of the spherical random effects, (column, level) for each grouping factor.
+        u: mode of the spherical random effects, (latent, level) for each grouping factor.
         hessian: of the log-likelihood in (beta, theta, phi), exact; shape (param, param).
         status: code of `jaxglmm.status`.
         singular: a variance is zero or a correlation is one in size.
@@ -29,6 +29,8 @@ class Estimate:
         iterations: steps of the outer optimiser.
         passes: derivative passes of the mode finder.
         decrement: log-likelihood that the last Newton step promised.
+        monte_carlo_error: standard error of the log-likelihood where its log-determinant is an
+            estimate by random vectors (the iterative factorisation), else zero.
         smallest_eigenvalue: of the negative Hessian scaled to a unit diagonal.
     """
 
@@ -43,3 +45,4 @@ class Estimate:
     passes: AnyArray
     decrement: AnyArray
     smallest_eigenvalue: AnyArray
+    monte_carlo_error: AnyArray

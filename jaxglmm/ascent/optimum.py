@@ -14,27 +14,22 @@ from jax import Array
 from jaxglmm import curvature, status
 from jaxglmm.ascent.climb import Climb, climb
 from jaxglmm.ascent.estimate import Estimate
+from jaxglmm.ascent.objective import LaplaceObjective
+from jaxglmm.ascent.scales import term_scales
 from jaxglmm.ascent.start import Start, start
 from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
 from jaxglmm.factor import AbstractFactor, choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
-from jaxglmm.likelihood import log_base, score_and_weights
+from jaxglmm.likelihood import log_base
 from jaxglmm.marginal import laplace
 from jaxglmm.mode import zeros
 from jaxglmm.params import Params, flatten, free_params, unflatten
-from jaxglmm.predictor import (
-    Effects,
-    linear_predictor,
-    random_effects,
-    reduce,
-    relative_factors,
-)
-from jaxglmm.rows import Rows
+from jaxglmm.predictor import Effects
+from jaxglmm.rows import Rows, by_term
 
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
 _FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
-_SINGULAR = 1e-4  # a random effect's sd relative to the error of a level's own estimate
 
 
 def maximise_rows(
@@ -50,7 +45,8 @@ def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
     begin = start(rows)
     psi = flatten(begin.params if given is None else given)
     tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
-    end = climb(rows, factor, psi, zeros(rows), tolerance, control.max_iterations)
+    objective = LaplaceObjective(rows, factor)
+    end = climb(objective, psi, zeros(rows), tolerance, control.max_iterations)
     return _estimate(rows, factor, begin, end)
 
 
@@ -73,40 +69,37 @@ def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> E
         passes=end.passes,
         decrement=end.at.gradient @ curvature.ascent_metric(s) @ end.at.gradient,
         smallest_eigenvalue=_smallest(s, rows),
+        monte_carlo_error=end.at.error,
     )
 
 
 def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, Array]:
-    """Non-negative diagonals of Lambda; the random effects b = Lambda u stay what they are."""
-    spread, flipped, first = [], [], 0
-    for grouping, values in zip(rows.groupings, u, strict=True):
-        columns = []
-        for term in grouping.terms:
-            last = first + term.covariance.num_theta
-            signs = term.covariance.signs(params.theta[first:last])
-            columns.append(signs)
-            spread.append(term.covariance.spread(signs))
-            first = last
-        flipped.append(jnp.concatenate(columns)[:, None] * values)
-    theta_signs = jnp.concatenate([*spread, jnp.zeros((0,), rows.dtype)])
-    ones = [jnp.ones_like(params.beta), theta_signs, jnp.ones_like(params.phi)]
-    rectified = Params(params.beta, params.theta * theta_signs, params.phi)
-    return rectified, tuple(flipped), jnp.concatenate(ones)
+    """The reported theta, and u turned with it: the effects b = Lambda u stay what they are.
+
+    Also the diagonal of the Jacobian of (beta, theta, phi), +1 or -1 each.
+    """
+    none = jnp.zeros((0,), rows.dtype)
+    theta, slopes = [none], [none]
+    signs: list[list[Array]] = [[] for _ in u]
+    for own in by_term(rows, params.theta):
+        representative = own.covariance.rectify(own.theta)
+        theta.append(representative.theta)
+        slopes.append(representative.slope)
+        signs[own.grouping].append(representative.signs)
+    turned = tuple(
+        jnp.concatenate(of)[:, None] * values for of, values in zip(signs, u, strict=True)
+    )
+    ones = [jnp.ones_like(params.beta), *slopes, jnp.ones_like(params.phi)]
+    rectified = Params(params.beta, jnp.concatenate(theta), params.phi)
+    return rectified, turned, jnp.concatenate(ones)
 
 
 def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
-    """Whether a diagonal entry of Lambda is nothing beside the error 1/sqrt(I) of a level."""
-    lam = relative_factors(rows, params.theta)
-    eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    _, W = score_and_weights(rows, eta, params.phi)
-    worst = jnp.asarray(jnp.inf, rows.dtype)
-    for k, grouping in enumerate(rows.groupings):
-        for column, a in enumerate(grouping.predictors):
-            information = reduce(rows, k, rows.Z[k][column] ** 2 * jnp.abs(W[a][a]))
-            levels = jnp.maximum(jnp.sum(information > 0), 1)
-            mean = jnp.sum(information) / levels
-            worst = jnp.minimum(worst, jnp.abs(lam[k][column, column]) * jnp.sqrt(mean))
-    return worst < _SINGULAR
+    """Whether a covariance structure is at a bound of its parameters, or singular."""
+    found = jnp.asarray(False)
+    for own, scale in zip(by_term(rows, params.theta), term_scales(rows, params, u), strict=True):
+        found = found | own.covariance.is_singular(own.theta, own.constants, scale)
+    return found
 
 
 def _status(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -13,9 +14,11 @@ from jaxglmm.likelihood import log_kernel, score_and_weights
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Predictors,
+    by_column,
     fixed_column,
     fixed_part,
     reduce,
+    sum_columns,
     total,
     transpose_fixed,
 )
@@ -40,8 +43,11 @@ def start(rows: Rows) -> Start:
     the transformed mean response where that leaves the law's domain); phi: moments of the
     residuals; theta: each column's variance by the method of moments of its scores,
     E s^2 = I + tau^2 I^2 for a level with score s and information I; then both move
-    from the marginal to the conditional mean (`_conditional`).
+    from the marginal to the conditional mean (`_conditional`). A dispersion that is known is
+    taken for unknown here: beside none at all, random effects of any size would look large.
     """
+    own = rows.family.num_phi
+    rows = dataclasses.replace(rows, family=rows.family.free())
     family = rows.family
     mean = family.initial_mean(rows.y, rows.weight)
     count = jnp.maximum(total(rows, rows.multiplier), 1.0)
@@ -54,7 +60,8 @@ def start(rows: Rows) -> Start:
     s, weights = _derivatives(rows, fixed_part(rows, fit.beta), phi)
     sds = _moment_sds(rows, s, weights)
     beta, sds = _conditional(rows, fit, sds, weights)
-    return Start(Params(beta=beta, theta=_theta(rows, sds), phi=phi), fit.reference, plain)
+    params = Params(beta=beta, theta=_theta(rows, sds, s, weights), phi=phi[:own])
+    return Start(params, fit.reference, plain[:own])
 
 
 def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, Predictors]:
@@ -160,10 +167,8 @@ def _conditional(
     square = total(rows, w * bend * bend) / jnp.maximum(total(rows, w), 1e-30) + 1e-6
     sds = tuple(jnp.sqrt(jnp.log1p(square * sd * sd) / square) for sd in sds)
     variance = jnp.zeros((1, 1), rows.dtype)
-    for k, grouping in enumerate(rows.groupings):
-        for column, a in enumerate(grouping.predictors):
-            if a == 0:
-                variance = variance + (rows.Z[k][column] * sds[k][column]) ** 2
+    for k, values in enumerate(sds):
+        variance = sum_columns(rows, k, 0, variance, lambda z, sd: (z * sd) ** 2, values)
     excess = 0.5 * jnp.minimum(variance, _MAX_VARIANCE) * bend
     others = tuple(jnp.zeros((1, 1), rows.dtype) for _ in weights[1:])
     pulled = transpose_fixed(rows, (w * excess, *others))
@@ -173,26 +178,47 @@ def _conditional(
 def _moment_sds(rows: Rows, s: Predictors, weights: Predictors) -> tuple[Array, ...]:
     """Moment estimates of the standard deviation of every column, by grouping factor."""
     return tuple(
-        jnp.stack(
-            [
-                _moment_sd(rows, k, rows.Z[k][column], s[a], weights[a])
-                for column, a in enumerate(grouping.predictors)
-            ]
-        )
-        for k, grouping in enumerate(rows.groupings)
+        by_column(rows, k, lambda z, a, k=k: _moment_sd(rows, k, z, s[a], weights[a]))
+        for k in range(len(rows.groupings))
     )
 
 
-def _theta(rows: Rows, sds: tuple[Array, ...]) -> Array:
-    """theta of uncorrelated random effects with these standard deviations."""
+def _theta(rows: Rows, sds: tuple[Array, ...], s: Predictors, weights: Predictors) -> Array:
+    """What each term's structure makes of the standard deviations of its columns."""
     parts = []
-    for values, grouping in zip(sds, rows.groupings, strict=True):
+    for k, (grouping, constants) in enumerate(zip(rows.groupings, rows.constants, strict=True)):
         first = 0
-        for term in grouping.terms:
+        for term, own in zip(grouping.terms, constants, strict=True):
             last = first + term.covariance.dim
-            parts.append(term.covariance.start(values[first:last]))
+            if term.covariance.starts_from_correlations:
+                R = _moment_correlations(rows, k, range(first, last), s, weights)
+                part = term.covariance.start_correlated(sds[k][first:last], R, own)
+            else:
+                part = term.covariance.start(sds[k][first:last], own)
+            parts.append(part)
             first = last
     return jnp.concatenate(parts) if parts else jnp.zeros((0,), rows.dtype)
+
+
+def _moment_correlations(
+    rows: Rows, k: int, columns: range, s: Predictors, weights: Predictors
+) -> Array:
+    """Correlations of columns that no row has two of, as those of a factor; (column, column).
+
+    For these E s_i s_j = I_i I_j cov_ij, with the scores and informations of a level.
+    """
+    predictors = rows.groupings[k].predictors
+    S = jnp.stack([reduce(rows, k, rows.Z[k][i] * s[predictors[i]]) for i in columns])
+    info = jnp.stack([reduce(rows, k, rows.Z[k][i] ** 2 * weights[predictors[i]]) for i in columns])
+    sd = jnp.stack(
+        [
+            _moment_sd(rows, k, rows.Z[k][i], s[predictors[i]], weights[predictors[i]])
+            for i in columns
+        ]
+    )
+    covariance = S @ S.T / jnp.maximum(info @ info.T, jnp.finfo(rows.dtype).tiny)
+    correlations = jnp.clip(covariance / jnp.outer(sd, sd), -1.0, 1.0)
+    return jnp.where(jnp.eye(len(columns), dtype=bool), 1.0, correlations)
 
 
 def _moment_sd(rows: Rows, k: int, z: Array, s: Array, w: Array) -> Array:

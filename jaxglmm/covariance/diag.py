@@ -7,28 +7,40 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.covariance.base import AbstractCovariance
+from jaxglmm.covariance.base import (
+    AbstractCovariance,
+    Constants,
+    Parameter,
+    Representative,
+    signs_of,
+    standard_deviations,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Diagonal(AbstractCovariance):
-    """Uncorrelated columns: theta is the diagonal of L."""
+    """Uncorrelated columns: theta is the diagonal of L, signed standard deviations."""
 
     name = "diag"
-    has_correlations = False
+    homogeneous = True
 
     @property
     def num_theta(self) -> int:
         return self.dim
 
-    def factor(self, theta: Array) -> Array:
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return standard_deviations(self.dim)
+
+    def factor(self, theta: Array, constants: Constants) -> Array:
         return jnp.diag(theta)
 
-    def start(self, sd: Array) -> Array:
+    def natural(self, theta: Array, constants: Constants) -> Array:
+        return jnp.sqrt(theta**2)
+
+    def start(self, sd: Array, constants: Constants) -> Array:
         return sd
 
-    def signs(self, theta: Array) -> Array:
-        return jnp.where(theta < 0, -1.0, 1.0).astype(theta.dtype)
-
-    def spread(self, signs: Array) -> Array:
-        return signs
+    def rectify(self, theta: Array) -> Representative:
+        signs = signs_of(theta)
+        return Representative(theta * signs, signs, signs)

@@ -8,29 +8,44 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxglmm.covariance.base import AbstractCovariance
+from jaxglmm.covariance.base import (
+    AbstractCovariance,
+    Constants,
+    Parameter,
+    Representative,
+    natural_of_factor,
+    pairs,
+    signs_of,
+    standard_deviations,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Unstructured(AbstractCovariance):
-    """Any covariance: theta is the lower triangle of L, row by row."""
+    """Any covariance: theta is the lower triangle of L, row by row; columns of L have a sign."""
 
     name = "us"
-    has_correlations = True
+    homogeneous = True
 
     @property
     def num_theta(self) -> int:
         return self.dim * (self.dim + 1) // 2
 
-    def factor(self, theta: Array) -> Array:
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return standard_deviations(self.dim) + pairs(self.dim)
+
+    def factor(self, theta: Array, constants: Constants) -> Array:
         rows, columns = np.tril_indices(self.dim)
         return jnp.zeros((self.dim, self.dim), theta.dtype).at[rows, columns].set(theta)
 
-    def start(self, sd: Array) -> Array:
+    def natural(self, theta: Array, constants: Constants) -> Array:
+        return natural_of_factor(self.factor(theta, constants), self.parameters)
+
+    def start(self, sd: Array, constants: Constants) -> Array:
         return jnp.diag(sd)[np.tril_indices(self.dim)]
 
-    def signs(self, theta: Array) -> Array:
-        return jnp.where(jnp.diagonal(self.factor(theta)) < 0, -1.0, 1.0).astype(theta.dtype)
-
-    def spread(self, signs: Array) -> Array:
-        return signs[np.tril_indices(self.dim)[1]]
+    def rectify(self, theta: Array) -> Representative:
+        rows, columns = np.tril_indices(self.dim)
+        signs = signs_of(theta[rows == columns])
+        return Representative(theta * signs[columns], signs, signs[columns])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxglmm.factor.base import AbstractFactor
-from jaxglmm.factor.block import BlockFactor
+from jaxglmm.factor.block import BlockFactor, choose_block
 from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
@@ -27,7 +27,7 @@ def choose(rows: Rows) -> AbstractFactor:
             return IterativeFactor(rows.groupings, rows.pattern)
         case Crossed():
             return CrossedFactor(rows.groupings)
-    return BlockFactor()
+    return choose_block(rows)
 
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,14 @@ def pair_sums(a: Array, b: Array) -> Array:
     return jnp.sum(a[:, None] * b[None, :], axis=tuple(range(2, a.ndim + 1)))
 
 
+class Measured(NamedTuple):
+    """log det H and its derivative."""
+
+    logdet: Array
+    inverse: Any  # `selected_inverse`
+    error: Array  # standard error of `logdet`, zero where it is exact
+
+
 @dataclasses.dataclass(frozen=True)
 class AbstractFactor(abc.ABC):
     """Assemble, factorise, solve: one structure a class, a pytree of the index arrays it needs.
@@ -30,11 +38,15 @@ class AbstractFactor(abc.ABC):
     d log det H = sum(selected_inverse * dH).
     """
 
-    by_level: ClassVar[bool] = False
-    """Levels are independent and every array of A has the level as its last axis."""
+    @property
+    def by_level(self) -> bool:
+        """Levels are independent, with sums of third order for each (`cubic`)."""
+        return False
 
-    column_cost: ClassVar[float] = 1.5
-    """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+    @property
+    def column_cost(self) -> float:
+        """Cost of a column of the outer Hessian, in evaluations of value and gradient."""
+        return 1.5
 
     keeps: ClassVar[bool] = False
     """Factorising costs far more than a pass over the rows: the mode finder takes steps with a
@@ -44,8 +56,16 @@ class AbstractFactor(abc.ABC):
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:
         """A = Z'WZ; linear in W."""
 
-    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> list[Any]:
+    def cubic(self, rows: Rows, T: tuple[tuple[Predictors, ...], ...]) -> Any:
         """Z'(T z)Z for every column z of Z, a third derivative; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def moved(self, A: Any, cubic: Any, v: Effects) -> Any:
+        """A - sum over the columns of Z'(T z)Z v_z; where `by_level`."""
+        raise TypeError(f"{type(self).__name__} has no third-order sums by level")
+
+    def contract_cubic(self, P: Any, cubic: Any) -> Effects:
+        """tr(P Z'(T z)Z) for every column z of every level; where `by_level`."""
         raise TypeError(f"{type(self).__name__} has no third-order sums by level")
 
     @abc.abstractmethod
@@ -88,13 +108,10 @@ class AbstractFactor(abc.ABC):
     def selected_inverse(self, factor: Any) -> Any:
         """The entries of H^-1 on the sparsity of H."""
 
-    def measure(self, factor: Any) -> tuple[Array, Any]:
-        """`logdet` and `selected_inverse` together."""
-        return self.logdet(factor), self.selected_inverse(factor)
-
-    def logdet_error(self, factor: Any) -> Array:
-        """Standard error of `logdet`, zero where it is exact."""
-        return jnp.zeros_like(self.logdet(factor))
+    def measure(self, factor: Any) -> Measured:
+        """`logdet` and `selected_inverse` together, as one estimate where they are estimates."""
+        logdet = self.logdet(factor)
+        return Measured(logdet, self.selected_inverse(factor), jnp.zeros_like(logdet))
 
     def trace_products(self, H: Any, factor: Any, P: Any, moved: Any) -> Array:
         """tr(P dH_i P dH_j), P = H^-1, of tangents of H along a leading axis; (tangent, tangent).
@@ -126,4 +143,4 @@ class AbstractFactor(abc.ABC):
 
     @abc.abstractmethod
     def covariance_blocks(self, factor: Any) -> Effects:
-        """Diagonal blocks of H^-1: one (column, column, level) array per grouping factor."""
+        """Diagonal blocks of H^-1: one (latent, latent, level) array per grouping factor."""

@@ -8,6 +8,7 @@ above and below the diagonal.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jax import Array
 
 from jaxglmm.arrays import add
 from jaxglmm.factor import small
+from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.pattern import Cells
 from jaxglmm.pattern.cells import pairs
@@ -32,15 +34,21 @@ class Cellwise(NamedTuple):
     cells: tuple[Array, ...]
 
 
-def gram(rows: Rows, groupings: Groupings, cells: tuple[Cells, ...], W: tuple[Predictors, ...]):
+def gram(
+    rows: Rows, groupings: Groupings, cells: tuple[Cells, ...], W: tuple[Predictors, ...]
+) -> Cellwise:
     """Z'WZ."""
 
     def own(k: int) -> Stack:
+        if k == 0:
+            return BlockFactor().gram(rows, W)
         Z, predictors = rows.Z[k], groupings[k].predictors
-        return [
-            [reduce(rows, k, W[predictors[i]][predictors[j]] * Z[i] * Z[j]) for j in range(i + 1)]
-            for i in range(len(predictors))
-        ]
+        return small.from_entries(
+            [
+                [reduce(rows, k, W[a][predictors[j]] * Z[i] * Z[j]) for j in range(i + 1)]
+                for i, a in enumerate(predictors)
+            ]
+        )
 
     def shared(k: int, m: int, c: Cells) -> Array:
         def entry(i: int, j: int) -> Array:
@@ -55,26 +63,25 @@ def gram(rows: Rows, groupings: Groupings, cells: tuple[Cells, ...], W: tuple[Pr
     return Cellwise(tuple(own(k) for k in factors), tuple(shared(*km, c) for km, c in between))
 
 
-def penalise(A: Cellwise, factors: tuple[Array, ...]) -> Cellwise:
+def penalise(groupings: Groupings, A: Cellwise, factors: tuple[Array, ...]) -> Cellwise:
     """Lambda' A Lambda + I."""
     blocks = [
-        small.plus_identity(small.congruence(block, L))
-        for block, L in zip(A.blocks, factors, strict=True)
+        small.plus_identity(small.congruence(block, L, triangular=g.triangular))
+        for block, L, g in zip(A.blocks, factors, groupings, strict=True)
     ]
     return Cellwise(tuple(blocks), _mixed(A.cells, factors, "ijc,ia,jb->abc"))
 
 
-def spread(P: Cellwise, factors: tuple[Array, ...]) -> Cellwise:
+def spread(groupings: Groupings, P: Cellwise, factors: tuple[Array, ...]) -> Cellwise:
     """Lambda P Lambda'."""
     blocks = [
-        small.stored(small.outward(block, L)) for block, L in zip(P.blocks, factors, strict=True)
+        small.stored(small.outward(block, L, triangular=g.triangular))
+        for block, L, g in zip(P.blocks, factors, groupings, strict=True)
     ]
     return Cellwise(tuple(blocks), _mixed(P.cells, factors, "ijc,ai,bj->abc"))
 
 
-def _mixed(
-    cells: tuple[Array, ...], factors: tuple[Array, ...], form: str
-) -> tuple[Array, ...]:
+def _mixed(cells: tuple[Array, ...], factors: tuple[Array, ...], form: str) -> tuple[Array, ...]:
     return tuple(
         jnp.einsum(form, C, factors[k], factors[m])
         for C, (k, m) in zip(cells, pairs(len(factors)), strict=True)
@@ -85,8 +92,7 @@ def leverages(
     rows: Rows, groupings: Groupings, cells: tuple[Cells, ...], Q: Cellwise
 ) -> tuple[Predictors, ...]:
     """z_a' Q z_b of every row, by pair of predictors."""
-    axes = range(rows.family.num_predictors)
-    h = [[jnp.zeros((1, 1), rows.dtype) for _ in axes] for _ in axes]
+    h = [list(row) for row in BlockFactor().leverages(rows, Q.blocks[0])]
 
     def share(k: int, i: int, m: int, j: int, values: Array) -> None:
         """Add an entry of Q and, if it is none of the diagonal, its mirror image."""
@@ -96,10 +102,10 @@ def leverages(
         if (k, i) != (m, j):
             h[b][a] = h[b][a] + part
 
-    for k, block in enumerate(Q.blocks):
-        for i, row in enumerate(block):
-            for j, entry in enumerate(row):
-                share(k, i, k, j, expand(rows, k, entry))
+    for k, block in enumerate(Q.blocks[1:], 1):
+        for i in range(groupings[k].num_columns):
+            for j in range(i + 1):
+                share(k, i, k, j, expand(rows, k, small.entry(block, i, j)))
     for (k, m), values, c in zip(pairs(len(groupings)), Q.cells, cells, strict=True):
         for i, j in itertools.product(range(values.shape[0]), range(values.shape[1])):
             share(k, i, m, j, values[i, j][c.of_row])
@@ -136,22 +142,19 @@ def outer(cells: tuple[Cells, ...], a: Effects, b: Effects) -> Cellwise:
     """(a b' + b a') / 2 on the sparsity."""
 
     def half(v: Array, w: Array) -> Array:
-        return v[:, None] * w[None, :]
+        return 0.5 * v[:, None] * w[None, :]
 
-    blocks = []
-    for v, w in zip(a, b, strict=True):
-        full = 0.5 * (half(v, w) + half(w, v))
-        blocks.append([[full[i, j] for j in range(i + 1)] for i in range(full.shape[0])])
+    blocks = [small.from_array(half(v, w) + half(w, v)) for v, w in zip(a, b, strict=True)]
     shared = []
     for (k, m), c in zip(pairs(len(a)), cells, strict=True):
         first = half(a[k][:, c.lead], b[m][:, c.level])
-        shared.append(0.5 * (first + half(b[k][:, c.lead], a[m][:, c.level])))
+        shared.append(first + half(b[k][:, c.lead], a[m][:, c.level]))
     return Cellwise(tuple(blocks), tuple(shared))
 
 
 def square(cells: tuple[Cells, ...], a: Effects) -> Cellwise:
     """a a' on the sparsity."""
-    blocks = [[[v[i] * v[j] for j in range(i + 1)] for i in range(v.shape[0])] for v in a]
+    blocks = [small.from_array(v[:, None] * v[None, :]) for v in a]
     shared = [
         a[k][:, None, c.lead] * a[m][None, :, c.level]
         for (k, m), c in zip(pairs(len(a)), cells, strict=True)
@@ -159,7 +162,7 @@ def square(cells: tuple[Cells, ...], a: Effects) -> Cellwise:
     return Cellwise(tuple(blocks), tuple(shared))
 
 
-def table(rows: int, columns: int, entry) -> Array:
+def table(rows: int, columns: int, entry: Callable[[int, int], Array]) -> Array:
     """entry(i, j) as one array, (row, column, ...)."""
     return jnp.stack([jnp.stack([entry(i, j) for j in range(columns)]) for i in range(rows)])
 

@@ -108,13 +108,14 @@ class CrossedFactor(AbstractFactor):
     def penalise(self, A: Bordered, factors: tuple[Array, ...]) -> Bordered:
         border = jnp.einsum("ij,ilr->jlr", factors[0], self._mix(A.border, factors))
         inner = self._mix(self._mix(A.inner, factors).T, factors)
-        blocks = BlockFactor().penalise(A.blocks, factors)
+        blocks = BlockFactor(self.groupings[0].triangular).penalise(A.blocks, factors)
         return Bordered(blocks, border, inner + jnp.eye(inner.shape[0], dtype=inner.dtype))
 
     def _mix(self, M: Array, factors: tuple[Array, ...], *, outward: bool = False) -> Array:
         """M Lambda over the inner effects along the last axis (M Lambda' if `outward`)."""
         form = "...il,ji->...jl" if outward else "...il,ij->...jl"
-        parts = joined.split(M, self.groupings[1:])
+        inner = self.groupings[1:]
+        parts = joined.split(M, joined.latent(inner) if outward else inner)
         mixed = [jnp.einsum(form, v, L) for v, L in zip(parts, factors[1:], strict=True)]
         return jnp.concatenate([v.reshape(*M.shape[:-1], -1) for v in mixed], axis=-1)
 
@@ -122,7 +123,7 @@ class CrossedFactor(AbstractFactor):
         border = self._mix(P.border, factors, outward=True)
         inner = self._mix(self._mix(P.inner, factors, outward=True).T, factors, outward=True)
         return Bordered(
-            small.outward(P.blocks, factors[0]),
+            small.outward(P.blocks, factors[0], triangular=self.groupings[0].triangular),
             jnp.einsum("ji,ilr->jlr", factors[0], border),
             inner,
         )
@@ -143,7 +144,7 @@ class CrossedFactor(AbstractFactor):
         inner = joined.join(a[1:])
         first = small.times(M.blocks, a[0]) + jnp.einsum("ilr,r->il", M.border, inner)
         rest = jnp.einsum("ilr,il->r", M.border, a[0]) + M.inner @ inner
-        return (first, *joined.split(rest, self.groupings[1:]))
+        return (first, *joined.split(rest, joined.extents(a[1:])))
 
     def factorise(self, H: Bordered) -> Eliminated:
         lower = small.cholesky(H.blocks, safe=False)
@@ -159,7 +160,7 @@ class CrossedFactor(AbstractFactor):
         rest = joined.join(g[1:]) - jnp.einsum("ilr,il->r", factor.V, g[0])
         inner = joined.solve(factor.schur, rest[:, None])[:, 0]
         first = small.solve(factor.lower, g[0]) - jnp.einsum("ilr,r->il", factor.V, inner)
-        return (first, *joined.split(inner, self.groupings[1:]))
+        return (first, *joined.split(inner, joined.latent(self.groupings[1:])))
 
     def logdet(self, factor: Eliminated) -> Array:
         return small.logdet(factor.lower) + joined.logdet(factor.schur)
@@ -167,12 +168,8 @@ class CrossedFactor(AbstractFactor):
     def selected_inverse(self, factor: Eliminated) -> Bordered:
         inner = joined.inverse(factor.schur)
         border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
-        blocks = small.inverse(factor.lower)
-        corrected = [
-            [block - jnp.sum(border[i] * factor.V[j], axis=-1) for j, block in enumerate(row)]
-            for i, row in enumerate(blocks)
-        ]
-        return Bordered(corrected, border, inner)
+        change = _products(border, factor.V)
+        return Bordered(small.minus(small.inverse(factor.lower), change), border, inner)
 
     def trace_products(
         self, H: Bordered, factor: Eliminated, P: Bordered, moved: Bordered
@@ -205,12 +202,17 @@ class CrossedFactor(AbstractFactor):
     def covariance_blocks(self, factor: Eliminated) -> Effects:
         P = self.selected_inverse(factor)
         first = jnp.moveaxis(small.to_dense(P.blocks), 0, -1)
-        return (first, *joined.diagonal_blocks(P.inner, self.groupings[1:]))
+        return (first, *joined.diagonal_blocks(P.inner, joined.latent(self.groupings[1:])))
 
 
 def _levels(rows: Rows, k: int) -> Array:
     """Level of factor k of every row, broadcastable to (slot, chunk)."""
     return rows.codes[0][None, :] if k == 0 else rows.codes[k]
+
+
+def _products(a: Array, b: Array) -> Array:
+    """a b' of every level for borders (column, level, inner); (column, column, level)."""
+    return jnp.sum(a[:, None] * b[None], axis=-1)
 
 
 def _eliminate(lower: Stack, H: Bordered) -> tuple[Array, Array]:

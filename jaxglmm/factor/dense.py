@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +31,7 @@ class DenseFactor(AbstractFactor):
 
     def penalise(self, A: Array, factors: tuple[Array, ...]) -> Array:
         Lambda = self._lambda(factors)
-        return Lambda.T @ A @ Lambda + jnp.eye(A.shape[0], dtype=A.dtype)
+        return Lambda.T @ A @ Lambda + jnp.eye(Lambda.shape[1], dtype=A.dtype)
 
     def spread(self, P: Array, factors: tuple[Array, ...]) -> Array:
         Lambda = self._lambda(factors)
@@ -46,7 +45,7 @@ class DenseFactor(AbstractFactor):
         )
 
     def times(self, M: Array, a: Effects) -> Effects:
-        return joined.split(M @ joined.join(a), self.groupings)
+        return joined.split(M @ joined.join(a), joined.extents(a))
 
     def _columns(self, rows: Rows) -> tuple[Array, ...]:
         """Z' of every predictor as a dense matrix; shape (effect, row)."""
@@ -55,16 +54,15 @@ class DenseFactor(AbstractFactor):
             parts = random_part(rows, joined.split(unit, self.groupings))
             return tuple(jnp.broadcast_to(part, rows.y.shape).ravel() for part in parts)
 
-        return jax.vmap(column)(self._eye(rows.dtype))
+        return jax.vmap(column)(jnp.eye(joined.size(self.groupings), dtype=rows.dtype))
 
     def _lambda(self, factors: tuple[Array, ...]) -> Array:
         def column(unit: Array) -> Array:
-            return joined.join(random_effects(factors, joined.split(unit, self.groupings)))
+            return joined.join(random_effects(factors, joined.split(unit, latent)))
 
-        return jax.vmap(column, out_axes=1)(self._eye(factors[0].dtype))
-
-    def _eye(self, dtype: Any) -> Array:
-        return jnp.eye(joined.size(self.groupings), dtype=dtype)
+        latent = joined.latent(self.groupings)
+        eye = jnp.eye(joined.size(latent), dtype=factors[0].dtype)
+        return jax.vmap(column, out_axes=1)(eye)
 
     def factorise(self, H: Array) -> Array:
         return joined.cholesky(H, safe=False)
@@ -73,7 +71,7 @@ class DenseFactor(AbstractFactor):
         return joined.cholesky(H, safe=True)
 
     def solve(self, factor: Array, g: Effects) -> Effects:
-        return joined.split(joined.solve(factor, joined.join(g)[:, None])[:, 0], self.groupings)
+        return joined.split(joined.solve(factor, joined.join(g)[:, None])[:, 0], joined.extents(g))
 
     def logdet(self, factor: Array) -> Array:
         return joined.logdet(factor)
@@ -85,4 +83,4 @@ class DenseFactor(AbstractFactor):
         return jnp.sum(P * H)[None]
 
     def covariance_blocks(self, factor: Array) -> Effects:
-        return joined.diagonal_blocks(self.selected_inverse(factor), self.groupings)
+        return joined.diagonal_blocks(self.selected_inverse(factor), joined.latent(self.groupings))

@@ -28,7 +28,7 @@ et al. (2018) for the log-determinant by the same iterations that solve.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ from jax import Array
 
 from jaxglmm.arrays import add
 from jaxglmm.factor import cellwise, joined, krylov, small
-from jaxglmm.factor.base import AbstractFactor
+from jaxglmm.factor.base import AbstractFactor, Measured
 from jaxglmm.factor.cellwise import Cellwise
 from jaxglmm.factor.small import Stack
 from jaxglmm.pattern import Cells, Iterative
@@ -56,14 +56,6 @@ class Scaled(NamedTuple):
     cells: tuple[Array, ...]  # of H~
 
 
-class Measured(NamedTuple):
-    """What the probes tell of H."""
-
-    logdet: Array
-    inverse: Cellwise
-    error: Array  # standard error of logdet
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class IterativeFactor(AbstractFactor):
@@ -72,11 +64,14 @@ class IterativeFactor(AbstractFactor):
     groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
     pattern: Iterative
 
-    column_cost: ClassVar[float] = 1.0
+    @property
+    def column_cost(self) -> float:
+        return 1.0
 
     @property
-    def _inner(self) -> tuple[Structure, ...]:
-        return self.groupings[1:]
+    def _inner(self) -> tuple[joined.Extent, ...]:
+        """Shapes of the inner spherical effects."""
+        return joined.latent(self.groupings[1:])
 
     @property
     def _lead(self) -> list[tuple[int, Cells]]:
@@ -87,10 +82,10 @@ class IterativeFactor(AbstractFactor):
         return cellwise.gram(rows, self.groupings, self.pattern.cells, W)
 
     def penalise(self, A: Cellwise, factors: tuple[Array, ...]) -> Cellwise:
-        return cellwise.penalise(A, factors)
+        return cellwise.penalise(self.groupings, A, factors)
 
     def spread(self, P: Cellwise, factors: tuple[Array, ...]) -> Cellwise:
-        return cellwise.spread(P, factors)
+        return cellwise.spread(self.groupings, P, factors)
 
     def leverages(self, rows: Rows, Q: Cellwise) -> tuple[Predictors, ...]:
         return cellwise.leverages(rows, self.groupings, self.pattern.cells, Q)
@@ -122,9 +117,7 @@ class IterativeFactor(AbstractFactor):
                 left = half[m - 1]
             else:
                 left = small.on_rows(small.solve_lower, small.take(lower[k], c.lead), C)
-            cells.append(
-                small.on_columns(small.solve_lower, small.take(lower[m], c.level), left)
-            )
+            cells.append(small.on_columns(small.solve_lower, small.take(lower[m], c.level), left))
         return Scaled(H, tuple(lower), tuple(own), tuple(cells))
 
     @property
@@ -142,9 +135,7 @@ class IterativeFactor(AbstractFactor):
     def _eliminated(self, factor: Scaled, x: Effects) -> Array:
         """K x of inner effects, by leading level."""
         num_levels = self.groupings[0].num_levels
-        return add(
-            cellwise.to_first(c, factor.cells[m], x[m], num_levels) for m, c in self._lead
-        )
+        return add(cellwise.to_first(c, factor.cells[m], x[m], num_levels) for m, c in self._lead)
 
     def _from_lead(self, factor: Scaled, a: Array) -> Effects:
         """K' a, by inner level."""
@@ -210,15 +201,11 @@ class IterativeFactor(AbstractFactor):
         """Number of sign vectors."""
         return self.pattern.probes[0].shape[0]
 
-    def measure(self, factor: Scaled) -> tuple[Array, Cellwise]:
-        measured = _measure(self, factor)
-        return measured.logdet, measured.inverse
+    def measure(self, factor: Scaled) -> Measured:
+        return _measure(self, factor)
 
     def logdet(self, factor: Scaled) -> Array:
         return _measure(self, factor).logdet
-
-    def logdet_error(self, factor: Scaled) -> Array:
-        return _measure(self, factor).error
 
     def selected_inverse(self, factor: Scaled) -> Cellwise:
         return _measure(self, factor).inverse
@@ -266,7 +253,10 @@ class IterativeFactor(AbstractFactor):
         for m, c in self._lead:
             K = factor.cells[m]
             through = jnp.stack(
-                [small.row_sums(jnp.swapaxes(B[m], 0, 1)[:, :, c.level], K[i]) for i in range(K.shape[0])]
+                [
+                    small.row_sums(jnp.swapaxes(B[m], 0, 1)[:, :, c.level], K[i])
+                    for i in range(K.shape[0])
+                ]
             )
             cells[m] = cells[m] - through
             change = jnp.sum(through[:, None] * K[None, :], axis=2)
@@ -283,7 +273,10 @@ class IterativeFactor(AbstractFactor):
         ]
         cells = []
         for (k, m), c, C in zip(self._pairs, self.pattern.cells, P.cells, strict=True):
-            first, second = small.take(factor.lower[k], c.lead), small.take(factor.lower[m], c.level)
+            first, second = (
+                small.take(factor.lower[k], c.lead),
+                small.take(factor.lower[m], c.level),
+            )
             half = small.on_rows(small.solve_upper, first, C)
             cells.append(small.on_columns(small.solve_upper, second, half))
         return Cellwise(tuple(blocks), tuple(cells))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -11,7 +13,25 @@ from jaxglmm.rows import Structure
 
 _HALVED = 288  # size up to which a triangle is not halved (measured on CPU)
 
-Groupings = tuple[Structure, ...]
+
+class Extent(NamedTuple):
+    """The shape of one factor's effects."""
+
+    num_columns: int
+    num_levels: int
+
+
+Groupings = tuple[Structure, ...] | tuple[Extent, ...]
+
+
+def latent(groupings: tuple[Structure, ...]) -> tuple[Extent, ...]:
+    """The shapes of the spherical effects u, where `groupings` themselves have those of b."""
+    return tuple(Extent(g.num_latent, g.num_levels) for g in groupings)
+
+
+def extents(a: Effects) -> tuple[Extent, ...]:
+    """The shapes of these effects."""
+    return tuple(Extent(*values.shape) for values in a)
 
 
 def size(groupings: Groupings) -> int:

@@ -139,7 +139,7 @@ def log_remainder(k: Krylov) -> tuple[Array, Quadratic]:
 
 
 def _log_differences(values: Array) -> Array:
-    """(log a - log b) / (a - b) = 2 atanh(t) / (a - b), t = (a - b) / (a + b); 1 / a where equal."""
+    """(log a - log b) / (a - b) = 2 atanh(t) / (a - b) with t = (a - b) / (a + b)."""
     total = values[:, None] + values[None, :]
     t = (values[:, None] - values[None, :]) / total
     near = jnp.abs(t) < 1e-3

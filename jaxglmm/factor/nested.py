@@ -74,20 +74,24 @@ class NestedFactor(AbstractFactor):
         columns = [range(g.num_columns) for g in self.groupings]
         return Tree(
             blocks=[
-                [[entry(k, i, k, j) for j in range(i + 1)] for i in columns[k]] for k in factors
+                small.from_entries([[entry(k, i, k, j) for j in range(i + 1)] for i in columns[k]])
+                for k in factors
             ],
             borders=[[border(k, m) for m in factors[k + 1 :]] for k in factors],
         )
 
     def penalise(self, A: Tree, factors: tuple[Array, ...]) -> Tree:
         blocks = [
-            small.plus_identity(small.congruence(M, L))
-            for M, L in zip(A.blocks, factors, strict=True)
+            small.plus_identity(small.congruence(M, L, triangular=g.triangular))
+            for M, L, g in zip(A.blocks, factors, self.groupings, strict=True)
         ]
         return Tree(blocks, _mixed(A.borders, factors, "ijl,ia,jb->abl"))
 
     def spread(self, P: Tree, factors: tuple[Array, ...]) -> Tree:
-        blocks = [small.outward(M, L) for M, L in zip(P.blocks, factors, strict=True)]
+        blocks = [
+            small.outward(M, L, triangular=g.triangular)
+            for M, L, g in zip(P.blocks, factors, self.groupings, strict=True)
+        ]
         return Tree(blocks, _mixed(P.borders, factors, "ijl,ai,bj->abl"))
 
     def leverages(self, rows: Rows, Q: Tree) -> tuple[Predictors, ...]:
@@ -105,7 +109,7 @@ class NestedFactor(AbstractFactor):
                 for j in range(i + 1):
                     # Both orders of a pair of columns on one predictor count there.
                     twice = i != j and g.predictors[i] == g.predictors[j]
-                    share(k, i, k, j, (2.0 if twice else 1.0) * Q.blocks[k][i][j])
+                    share(k, i, k, j, (2.0 if twice else 1.0) * small.entry(Q.blocks[k], i, j))
             for border, (other, to) in zip(Q.borders[k], self._beyond(k), strict=True):
                 for i in range(g.num_columns):
                     for j in range(to.num_columns):

@@ -65,8 +65,9 @@ class PairedFactor(AbstractFactor):
     keeps: ClassVar[bool] = True
 
     @property
-    def _inner(self) -> tuple[Structure, ...]:
-        return self.groupings[1:]
+    def _inner(self) -> tuple[joined.Extent, ...]:
+        """Shapes of the inner spherical effects."""
+        return joined.latent(self.groupings[1:])
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Sparse:
         def sums(k: int, m: int, at: Array, size: int) -> Array:
@@ -96,7 +97,7 @@ class PairedFactor(AbstractFactor):
     def penalise(self, A: Sparse, factors: tuple[Array, ...]) -> Sparse:
         inner = self._mixed(A.inner, factors, "ije,ia,jb->abe")
         return Sparse(
-            BlockFactor().penalise(A.blocks, factors),
+            BlockFactor(self.groupings[0].triangular).penalise(A.blocks, factors),
             self._mixed_cells(A.cells, factors, "ijc,ia,jb->abc"),
             tuple(
                 _add_identity(values, link) for values, link in zip(inner, self._links, strict=True)
@@ -105,7 +106,7 @@ class PairedFactor(AbstractFactor):
 
     def spread(self, P: Sparse, factors: tuple[Array, ...]) -> Sparse:
         return Sparse(
-            small.stored(small.outward(P.blocks, factors[0])),
+            BlockFactor(self.groupings[0].triangular).spread(P.blocks, factors),
             self._mixed_cells(P.cells, factors, "ijc,ai,bj->abc"),
             self._mixed(P.inner, factors, "ije,ai,bj->abe"),
         )
@@ -346,7 +347,7 @@ def _entry_sums(C: Array, V: Array, link: Links) -> Array:
 
     def entry(i: int, j: int) -> Array:
         pairs = add(C[a, i][link.left] * V[a, j][link.right] for a in range(C.shape[0]))
-        return jax.ops.segment_sum(pairs, link.entry, link.row.shape[0], indices_are_sorted=True)
+        return jax.ops.segment_sum(pairs, link.entry, link.row.shape[0])
 
     return _table(C.shape[1], V.shape[1], entry)
 

@@ -1,35 +1,53 @@
-"""Algebra of many small symmetric matrices, stored as arrays over the lower triangle.
+"""Algebra of many small symmetric matrices, one a level, in one of two forms.
 
-A matrix stack is a list of rows, `M[i][j]` for j <= i, each an array of shape (level,). Up to
-`UNROLLED` columns every operation is written out entry by entry, which beats batched LAPACK by
-1.2-1.45 x of a whole pass and runs the same on any device; larger ones go through LAPACK.
+Up to `UNROLLED` columns a stack is a list of rows over the lower triangle, `M[i][j]` for j <= i,
+each entry an array of shape (level,), and every operation is written out entry by entry: this beats
+batched LAPACK by 1.2-1.45 x of a whole pass and runs the same on any device. A program written so
+grows with the cube of the columns; beyond, a stack is one array of full matrices, shape
+(level, q, q), and the operations are those of `wide`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxglmm.arrays import add
+from jaxglmm.factor import wide
+from jaxglmm.rows import UNROLLED
 
-UNROLLED = 4
-
-Stack = list[list[Array]]
+Stack: TypeAlias = list[list[Array]] | Array
 
 
 def to_dense(M: Stack) -> Array:
     """The full symmetric matrices; shape (level, q, q)."""
+    if not isinstance(M, list):
+        return M
     q = len(M)
     full = [[M[max(i, j)][min(i, j)] for j in range(q)] for i in range(q)]
     return jnp.stack([jnp.stack(row, axis=-1) for row in full], axis=-2)
 
 
 def from_dense(matrices: Array) -> Stack:
-    """The lower triangles of matrices of shape (level, q, q)."""
-    return [[matrices[:, i, j] for j in range(i + 1)] for i in range(matrices.shape[-1])]
+    """The stack of symmetric matrices of shape (level, q, q)."""
+    q = matrices.shape[-1]
+    if q > UNROLLED:
+        return matrices
+    return [[matrices[:, i, j] for j in range(i + 1)] for i in range(q)]
+
+
+def from_entries(entries: list[list[Array]]) -> Stack:
+    """The stack with these entries of the lower triangle, (level,) each."""
+    return to_dense(entries) if len(entries) > UNROLLED else entries
+
+
+def entry(M: Stack, i: int, j: int) -> Array:
+    """Entry (i, j) of every matrix; shape (level,)."""
+    return M[max(i, j)][min(i, j)] if isinstance(M, list) else M[:, i, j]
 
 
 def cholesky(M: Stack, *, safe: bool) -> Stack:
@@ -39,9 +57,9 @@ def cholesky(M: Stack, *, safe: bool) -> Stack:
     (a sum of I and a positive semidefinite matrix has none below 1) are replaced by 1 + |pivot|,
     which keeps Newton's direction one of ascent.
     """
-    if len(M) > UNROLLED:
-        return _cholesky_lapack(M, safe)
-    L: Stack = []
+    if not isinstance(M, list):
+        return wide.cholesky(M, safe=safe)
+    L: list[list[Array]] = []
     for i in range(len(M)):
         row: list[Array] = []
         for j in range(i):
@@ -59,25 +77,6 @@ def cholesky(M: Stack, *, safe: bool) -> Stack:
     return L
 
 
-def _cholesky_lapack(M: Stack, safe: bool) -> Stack:
-    full = to_dense(M)
-    L = lax.linalg.cholesky(full)
-    if safe:
-        # Gershgorin: a diagonal matrix that dominates the one that failed.
-        bound = jnp.sqrt(1.0 + jnp.sum(jnp.abs(full), axis=-1))
-        stand_in = bound[..., None] * jnp.eye(full.shape[-1], dtype=full.dtype)
-        failed = ~jnp.all(jnp.isfinite(L), axis=(-2, -1), keepdims=True)
-        L = jnp.where(failed, stand_in, L)
-    return from_dense(L)
-
-
-def _lower_dense(L: Stack) -> Array:
-    q = len(L)
-    zero = jnp.zeros_like(L[0][0])
-    rows = [[L[i][j] if j <= i else zero for j in range(q)] for i in range(q)]
-    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-
-
 def solve(L: Stack, g: Array) -> Array:
     """(L L')^-1 g; g has shape (q, level)."""
     return solve_upper(L, solve_lower(L, g))
@@ -85,11 +84,10 @@ def solve(L: Stack, g: Array) -> Array:
 
 def solve_lower(L: Stack, g: Array) -> Array:
     """L^-1 g; g has shape (q, level)."""
-    q = len(L)
-    if q > UNROLLED:
-        return _solve_lapack(L, g, transposed=False)
-    x = []
-    for i in range(q):
+    if not isinstance(L, list):
+        return wide.substitute(L, g, transposed=False)
+    x: list[Array] = []
+    for i in range(len(L)):
         rest = g[i]
         for k in range(i):
             rest = rest - L[i][k] * x[k]
@@ -99,9 +97,9 @@ def solve_lower(L: Stack, g: Array) -> Array:
 
 def solve_upper(L: Stack, g: Array) -> Array:
     """L'^-1 g; g has shape (q, level)."""
+    if not isinstance(L, list):
+        return wide.substitute(L, g, transposed=True)
     q = len(L)
-    if q > UNROLLED:
-        return _solve_lapack(L, g, transposed=True)
     x = list(g)
     for i in reversed(range(q)):
         rest = x[i]
@@ -111,15 +109,10 @@ def solve_upper(L: Stack, g: Array) -> Array:
     return jnp.stack(x)
 
 
-def _solve_lapack(L: Stack, g: Array, *, transposed: bool) -> Array:
-    x = lax.linalg.triangular_solve(
-        _lower_dense(L), g.T[..., None], left_side=True, lower=True, transpose_a=transposed
-    )
-    return x[..., 0].T
-
-
 def logdet(L: Stack) -> Array:
     """Sum over all matrices of log det(L L'), a scalar."""
+    if not isinstance(L, list):
+        return wide.logdet(L)
     diagonal = L[0][0]
     for i in range(1, len(L)):
         diagonal = diagonal * L[i][i]
@@ -127,14 +120,11 @@ def logdet(L: Stack) -> Array:
 
 
 def inverse(L: Stack) -> Stack:
-    """(L L')^-1, lower triangle."""
+    """(L L')^-1."""
+    if not isinstance(L, list):
+        return wide.inverse(L)
     q = len(L)
-    if q > UNROLLED:
-        lower = _lower_dense(L)
-        eye = jnp.broadcast_to(jnp.eye(q, dtype=lower.dtype), lower.shape)
-        inverse_lower = lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
-        return from_dense(jnp.einsum("lki,lkj->lij", inverse_lower, inverse_lower))
-    V: Stack = []
+    V: list[list[Array]] = []
     for i in range(q):
         row = []
         for j in range(i):
@@ -147,21 +137,36 @@ def inverse(L: Stack) -> Stack:
     return [[add(V[k][i] * V[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]
 
 
-def congruence(A: Stack, T: Array) -> Stack:
-    """T' A T for a shared lower-triangular T of shape (q, q), lower triangle."""
-    q = len(A)
-    AT = [[_dot(A, T, i, j) for j in range(q)] for i in range(q)]
-    return [[add(T[k, i] * AT[k][j] for k in range(i, q)) for j in range(i + 1)] for i in range(q)]
+def congruence(A: Stack, T: Array, *, triangular: bool = False) -> Stack:
+    """T' A T for a shared T of shape (q, r), lower triangle.
 
-
-def outward(P: Stack, T: Array) -> Stack:
-    """T P T' for a shared lower-triangular T of shape (q, q), lower triangle."""
-    q = len(P)
-    TP = [
-        [sum(T[i, k] * P[max(k, j)][min(k, j)] for k in range(i + 1)) for j in range(q)]
+    `triangular` says that T is zero above its diagonal, which saves a good half of the work.
+    """
+    q, r = T.shape
+    if not isinstance(A, list):
+        return from_dense(wide.congruence(A, T))
+    below = [range(j if triangular else 0, q) for j in range(r)]
+    AT = [
+        [add(A[max(i, k)][min(i, k)] * T[k, j] for k in below[j]) for j in range(r)]
         for i in range(q)
     ]
-    return [[add(TP[i][k] * T[j, k] for k in range(j + 1)) for j in range(i + 1)] for i in range(q)]
+    return [[add(T[k, i] * AT[k][j] for k in below[i]) for j in range(i + 1)] for i in range(r)]
+
+
+def outward(P: Stack, T: Array, *, triangular: bool = False) -> Stack:
+    """T P T' for a shared T of shape (q, r), lower triangle; P in either form.
+
+    `triangular` as in `congruence`.
+    """
+    q, r = T.shape
+    if q > UNROLLED or not isinstance(P, list):
+        return from_dense(wide.congruence(to_dense(P), T.T))
+    left = [range(min(i + 1, r) if triangular else r) for i in range(q)]
+    TP = [
+        [add(T[i, k] * P[max(k, j)][min(k, j)] for k in left[i]) for j in range(r)]
+        for i in range(q)
+    ]
+    return [[add(TP[i][k] * T[j, k] for k in left[j]) for j in range(i + 1)] for i in range(q)]
 
 
 def stored(M: Stack) -> Stack:
@@ -169,9 +174,12 @@ def stored(M: Stack) -> Stack:
 
     XLA would fuse the algebra behind an entry into every loop over rows that reads it, and do it
     anew for each row (its optimisation barriers are gone by then). A matrix product ends a fusion;
-    one column too many keeps that of a single entry from being simplified away.
+    one column too many keeps that of a single entry from being simplified away. Wide matrices come
+    out of such a product as they are.
     """
-    entries = [entry for row in M for entry in row]
+    if not isinstance(M, list):
+        return M
+    entries = [e for row in M for e in row]
     copy = jnp.eye(len(entries), len(entries) + 1, dtype=entries[0].dtype)
     product = jnp.matmul(copy, jnp.stack([*entries, entries[0]]), precision=lax.Precision.HIGHEST)
     values = iter(product)
@@ -180,36 +188,40 @@ def stored(M: Stack) -> Stack:
 
 def times(M: Stack, a: Array) -> Array:
     """M a; a has shape (q, level)."""
+    if not isinstance(M, list):
+        return wide.times(M, a)
     q = len(M)
     return jnp.stack([sum(M[max(i, j)][min(i, j)] * a[j] for j in range(q)) for i in range(q)])
 
 
 def minus(M: Stack, change: Array) -> Stack:
     """M - change, the latter as (row, column, level)."""
-    return [[entry - change[i, j] for j, entry in enumerate(row)] for i, row in enumerate(M)]
+    if not isinstance(M, list):
+        return M - jnp.moveaxis(change, -1, 0)
+    return [[e - change[i, j] for j, e in enumerate(row)] for i, row in enumerate(M)]
 
 
 def plus_identity(M: Stack) -> Stack:
     """M + I."""
+    if not isinstance(M, list):
+        return M + jnp.eye(M.shape[-1], dtype=M.dtype)
     return [[e + 1.0 if i == j else e for j, e in enumerate(row)] for i, row in enumerate(M)]
 
 
 def products(P: Stack, M: Stack) -> Array:
     """sum(P * M) over all entries, matrix by matrix; shape (level,)."""
+    if not (isinstance(P, list) and isinstance(M, list)):
+        return jnp.sum(to_dense(P) * to_dense(M), axis=(-2, -1))
     return add(
-        (1.0 if i == j else 2.0) * P[i][j] * entry
-        for i, row in enumerate(M)
-        for j, entry in enumerate(row)
+        (1.0 if i == j else 2.0) * P[i][j] * e for i, row in enumerate(M) for j, e in enumerate(row)
     )
 
 
 def product(P: Stack, M: Stack) -> Array:
     """P M of symmetric matrices, (row, column, level)."""
-    q = len(M)
-
-    def entry(A: Stack, i: int, j: int) -> Array:
-        return A[max(i, j)][min(i, j)]
-
+    if not (isinstance(P, list) and isinstance(M, list)):
+        return jnp.moveaxis(wide.matmul(to_dense(P), to_dense(M)), 0, -1)
+    q = len(P)
     rows = [
         [add(entry(P, i, k) * entry(M, k, j) for k in range(q)) for j in range(q)] for i in range(q)
     ]
@@ -218,33 +230,9 @@ def product(P: Stack, M: Stack) -> Array:
 
 def take(M: Stack, levels: Array) -> Stack:
     """The matrices of these levels."""
+    if not isinstance(M, list):
+        return M[levels]
     return [[entry[levels] for entry in row] for row in M]
-
-
-def _dot(A: Stack, T: Array, i: int, j: int) -> Array:
-    """Entry (i, j) of A T, T lower triangular."""
-    q = len(A)
-    total = A[max(i, j)][min(i, j)] * T[j, j]
-    for k in range(j + 1, q):
-        total = total + A[max(i, k)][min(i, k)] * T[k, j]
-    return total
-
-
-def on_rows(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
-    """f(M, .) of every column of C, shape (row, column, level)."""
-    return jax.vmap(lambda c: f(M, c), in_axes=1, out_axes=1)(C)
-
-
-def on_columns(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
-    """The transposed of f(M, .) of every transposed row of C, shape (row, column, level)."""
-    return jax.vmap(lambda c: f(M, c))(C)
-
-
-def row_sums(C: Array, values: Array) -> Array:
-    """C v of every small matrix, C as (row, column, level) and v as (column, level)."""
-    return jnp.stack(
-        [add(C[i, j] * values[j] for j in range(C.shape[1])) for i in range(C.shape[0])]
-    )
 
 
 def to_array(M: Stack) -> Array:
@@ -253,5 +241,21 @@ def to_array(M: Stack) -> Array:
 
 
 def from_array(matrices: Array) -> Stack:
-    """The lower triangles of matrices of shape (row, column, level)."""
-    return [[matrices[i, j] for j in range(i + 1)] for i in range(matrices.shape[0])]
+    """The stack of matrices of shape (row, column, level), read in the lower triangle."""
+    q = matrices.shape[0]
+    return from_entries([[matrices[i, j] for j in range(i + 1)] for i in range(q)])
+
+
+def on_rows(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
+    """f(M, .) of every column of C, shape (row, column, level)."""
+    return jax.vmap(lambda c: f(M, c), in_axes=1, out_axes=1)(C)
+
+
+def on_columns(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
+    """f(M, .) of every row of C, shape (row, column, level)."""
+    return jax.vmap(lambda c: f(M, c))(C)
+
+
+def row_sums(C: Array, values: Array) -> Array:
+    """C v of every matrix, C as (row, column, level) and v as (column, level)."""
+    return jnp.stack([add(c * v for c, v in zip(row, values, strict=True)) for row in C])

@@ -46,6 +46,16 @@ class AbstractFamily(abc.ABC):
     elementwise: ClassVar[bool] = False
 
     @property
+    def known(self) -> dict[str, float]:
+        """Parameters of the law's own that are not estimated, by name."""
+        return {}
+
+    @property
+    def shifts(self) -> bool:
+        """Whether y and eta enter log p by their difference alone."""
+        return False
+
+    @property
     def num_phi(self) -> int:
         """Number of parameters of the law's own."""
         return len(self.phi_names)
@@ -77,6 +87,10 @@ class AbstractFamily(abc.ABC):
     @abc.abstractmethod
     def initial_phi(self, y: Array, mu: Array, weight: Array, multiplier: Array) -> Array:
         """Moment estimate of phi from arrays of responses and means; shape (num_phi,)."""
+
+    def free(self) -> AbstractFamily:
+        """The same law with all its own parameters to be estimated: where a fit starts from."""
+        return self
 
     def limit(self, phi: Array, start: Array) -> Array:
         """INTERIOR, BOUNDARY (a simpler law is reached) or UNBOUNDED (no maximum exists)."""

@@ -16,8 +16,11 @@ from jaxglmm.errors import InputError
 from jaxglmm.frontend.formula import parse
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.matrices import model_data
-from jaxglmm.frontend.model import ModelData
+from jaxglmm.frontend.memory import check_memory
+from jaxglmm.frontend.model import ModelData, TermData
+from jaxglmm.frontend.residual import check_residual, known_dispersion
 from jaxglmm.links import AbstractLink
+from jaxglmm.pattern import carry_out, survey
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ def build(
     trials: Any = None,
     offset: Any = None,
     contrasts: str | Mapping[str, str] = "treatment",
-    covariance: Mapping[str, str] | None = None,
+    covariance: Mapping[str, Any] | None = None,
+    matrices: Mapping[str, Any] | None = None,
+    dispersion: str | None = None,
     missing: str = "drop",
     subset: Any = None,
     control: Control = Control(),
@@ -87,10 +92,13 @@ def build(
         offset=offset,
         contrasts=contrasts,
         covariance=covariance,
+        matrices=matrices,
         missing=missing,
         subset=subset,
     )
     _check_reach(law, used)
+    law = known_dispersion(law, dispersion, used)
+    check_residual(law, used)
     named = [a for a in (weights, trials, offset, subset) if isinstance(a, str)]
     return _problem(law, used, control), _labels(used, frame, named)
 
@@ -101,10 +109,16 @@ def _problem(law: families.AbstractFamily, data: ModelData, control: Control) ->
             codes=g.codes,
             Z=g.Z,
             num_levels=len(g.levels),
-            terms=tuple(Term(structures.REGISTRY[t.structure](len(t.names))) for t in g.terms),
+            terms=tuple(map(_term, g.terms)),
+            constants=tuple(t.constants for t in g.terms),
         )
         for g in data.groupings
     )
+    codes, num_levels = [g.codes for g in groupings], [g.num_levels for g in groupings]
+    columns = [g.num_columns for g in groupings]
+    found = survey(codes, num_levels, columns, control.factorisation)
+    check_memory(found, data, groupings, law)
+    latent = [g.num_latent for g in groupings]
     own = [None if v is None else np.array(v) for v in (data.weights, data.trials, data.offset)]
     return make_problem(
         np.array(data.y),
@@ -115,7 +129,13 @@ def _problem(law: families.AbstractFamily, data: ModelData, control: Control) ->
         trials=own[1],
         offset=own[2],
         weights_multiply=control.weights == "likelihood",
+        pattern=carry_out(found, codes, num_levels, latent, control.probes),
     )
+
+
+def _term(term: TermData) -> Term:
+    structure: Any = structures.REGISTRY[term.structure]
+    return Term(structure(len(term.names), **term.arguments))
 
 
 def _labels(data: ModelData, frame: Frame, named: list[str]) -> Labels:

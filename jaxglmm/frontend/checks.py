@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.formula import RandomTerm
-from jaxglmm.pattern import find_nesting
 
 if TYPE_CHECKING:
-    from jaxglmm.frontend.model import GroupingData
+    pass
 
-SUPPORTED_STRUCTURES = ("us", "diag")
-MAX_SHARED = 50_000_000  # entries of one matrix of a crossed design; some eight are alive at once
 
 # support -> (which values fit, what they must be, what to do)
 _SUPPORTS = {
@@ -116,36 +113,27 @@ def check_finite(matrix: np.ndarray, names: Sequence[str], rows: np.ndarray) -> 
         )
 
 
-def check_structures(terms: Collection[RandomTerm]) -> None:
-    """Refuse the covariance structures that this version cannot fit."""
-    for term in terms:
-        if term.structure not in SUPPORTED_STRUCTURES:
-            raise InputError(
-                f"The covariance structure '{term.structure}' of {term.text} is not yet "
-                "supported; use us() or diag()."
-            )
-        if term.options:
-            raise InputError(
-                f"The covariance structure '{term.structure}' of {term.text} takes no options. "
-                "Remove what follows the comma."
-            )
+def machine_memory() -> float:
+    """Bytes of memory that this machine has; infinite where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
 
 
-def check_memory(groupings: Sequence[GroupingData]) -> None:
-    """Refuse crossed factors whose part of H would not fit in memory; the largest comes first."""
-    if find_nesting([g.codes for g in groupings], [len(g.levels) for g in groupings]):
-        return
-    sizes = [len(g.levels) * g.Z.shape[1] for g in groupings]
-    inner = sum(sizes[1:])
-    numbers = sizes[0] * inner + inner**2 if inner else 0
-    if numbers > MAX_SHARED:
-        named = " and ".join(
-            f"{size} of '{g.name}'" for g, size in zip(groupings, sizes, strict=True)
-        )
+def check_dense(what: str, num_rows: int, num_columns: int, num_levels: int = 1) -> None:
+    """Refuse random terms whose columns or blocks of H would not fit in the machine's memory.
+
+    Columns are held by the front end, sorted in the engine, and once more in its sums; the blocks
+    of H beside their factors, inverses and derivatives.
+    """
+    numbers = 3.0 * num_rows * num_columns + 6.0 * num_levels * num_columns**2
+    limit = machine_memory()
+    if 8 * numbers > limit:
         raise InputError(
-            f"The random effects ({named}) need matrices of {8e-9 * numbers:.3g} GB each, several "
-            "at a time: so many levels of several grouping factors are not yet supported. Leave "
-            "one of the factors out, or take the smaller one as a fixed effect."
+            f"The {num_columns} columns of {what} need {8e-9 * numbers:.3g} GB with {num_rows} "
+            f"rows, more than the {1e-9 * limit:.3g} GB of this machine. Use fewer levels or "
+            "positions: merge some, or round the coordinates."
         )
 
 

@@ -11,6 +11,7 @@ from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.context import CODINGS, TREATMENT, Factor
 from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
 from jaxglmm.frontend.random_terms import STRUCTURES
+from jaxglmm.frontend.structures import PATTERN, SHARED_VARIANCE
 from jaxglmm.frontend.variables import plain_columns
 
 MAX_ENTRIES = 2**31  # of the indicator columns of one predictor
@@ -67,14 +68,23 @@ def check_response_apart(spec: FormulaSpec) -> None:
 
 
 def choose_structures(
-    terms: tuple[RandomTerm, ...], covariance: Mapping[str, str] | None
+    terms: tuple[RandomTerm, ...], covariance: Mapping[str, Any] | None
 ) -> tuple[RandomTerm, ...]:
-    """The random terms with the structures of covariance={group: structure} put in."""
+    """The random terms with the structures of covariance={group: structure} put in.
+
+    A structure is a name, or a matrix of zeros and ones: the pattern of the covariance.
+    """
     if not covariance:
         return terms
     groups = [":".join(term.factors) for term in terms]
     for group, structure in covariance.items():
-        check_choice(f"covariance['{group}']", structure, STRUCTURES)
+        if isinstance(structure, str):
+            check_choice(f"covariance['{group}']", structure, STRUCTURES)
+        elif groups.count(group) > 1:
+            raise InputError(
+                f"covariance['{group}'] is a pattern for one random term, but the formula has "
+                f"{groups.count(group)} of the group '{group}'. Write them as one term."
+            )
         if group not in groups:
             known = ", ".join(dict.fromkeys(groups)) or "none"
             raise InputError(
@@ -87,7 +97,8 @@ def choose_structures(
     )
 
 
-def _restructured(term: RandomTerm, structure: str | None) -> RandomTerm:
+def _restructured(term: RandomTerm, given: Any) -> RandomTerm:
+    structure = given if given is None or isinstance(given, str) else PATTERN
     if structure is None or structure == term.structure:
         return term
     if not term.text.startswith("(") or term.structure == "diag":
@@ -108,13 +119,19 @@ def by_grouping(terms: tuple[RandomTerm, ...]) -> list[tuple[tuple[str, ...], li
 
 
 def check_columns_once(group: str, terms: Any) -> None:
-    """Refuse a random column that two terms of one grouping share: its variance is not defined."""
-    seen: dict[str, str] = {}
+    """Refuse a random column that two terms of one grouping share: its variance is not defined.
+
+    It is where one of two different structures has a single variance for all its columns.
+    """
+    seen: dict[str, list[Any]] = {}
     for term in terms:
         for name in term.names:
-            if name in seen:
+            for other in seen.get(name, []):
+                structures = {term.structure, other.structure}
+                if len(structures) == 2 and structures & set(SHARED_VARIANCE):
+                    continue
                 raise InputError(
                     f"The column '{name}' is in two random terms of the group '{group}': "
-                    f"{seen[name]} and {term.text}. Take it out of one, for example with 0 + ..."
+                    f"{other.text} and {term.text}. Take it out of one, for example with 0 + ..."
                 )
-            seen[name] = term.text
+            seen.setdefault(name, []).append(term)

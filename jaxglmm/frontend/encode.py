@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import product
@@ -31,11 +31,15 @@ from jaxglmm.frontend.variables import formula_of, functions
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """One formula's columns: matrix (n, k) float64, their names, formulaic's spec for new data."""
+    """One formula's columns: matrix (n, k) float64, their names, formulaic's spec for new data.
+
+    is_categorical: each factor of the formula, as it is written, and whether it has levels.
+    """
 
     matrix: np.ndarray
     names: tuple[str, ...]
     spec: ModelSpec
+    is_categorical: dict[str, bool]
 
 
 def fit(formulas: Mapping[str, str], columns: Columns) -> dict[str, Encoded]:
@@ -65,12 +69,21 @@ def _encode(specs: Mapping[str, ModelSpec], columns: Columns) -> dict[str, Encod
             matrices = _Materialiser(columns, functions()).get_model_matrix(structured)
         except (FormulaicError, DataMismatchWarning, ValueError) as error:
             raise _explain(error, columns) from error
+    found = {key: getattr(matrices, key) for key in specs}
+    kinds = _kinds(matrix.model_spec for matrix in found.values())
     encoded = {}
-    for key in specs:
-        matrix = getattr(matrices, key)
+    for key, matrix in found.items():
         spec = matrix.model_spec
-        encoded[key] = Encoded(matrix.__wrapped__, tuple(spec.column_names), spec)
+        own = {f.expr for term in spec.terms for f in term.factors} & set(kinds)
+        names = tuple(spec.column_names)
+        encoded[key] = Encoded(matrix.__wrapped__, names, spec, {c: kinds[c] for c in sorted(own)})
     return encoded
+
+
+def _kinds(specs: Iterable[ModelSpec]) -> dict[str, bool]:
+    """Each factor of the formulas and whether it has levels; one spec alone remembers a factor."""
+    states = [state for spec in specs for state in spec.encoder_state.items()]
+    return {code: kind.value == "categorical" for code, (kind, _) in states}
 
 
 def _explain(error: Exception, columns: Columns) -> Exception:

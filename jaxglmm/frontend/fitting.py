@@ -12,7 +12,7 @@ from jaxglmm.ascent import Estimate, maximise_rows
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.frontend import programs
-from jaxglmm.inference import effects, vcov
+from jaxglmm.inference import bounds, effects, vcov
 from jaxglmm.inference.basis import Basis, change_basis
 from jaxglmm.inference.natural import Natural, natural
 from jaxglmm.layout import bucket, make_layout
@@ -23,14 +23,16 @@ from jaxglmm.rows import Rows, arrange
 class Fitted(NamedTuple):
     """A fit in NumPy, without padding.
 
-    `covariance` is that of all parameters (`inference.vcov.joint`). `b` and `b_variance` are
-    (column, level) for each factor: conditional modes and their variance with all parameters
-    known; what their uncertainty adds is computed on demand by `mode_variances`.
+    `covariance` is that of all parameters (`inference.vcov.joint`), `at_bound` tells which of the
+    covariance parameters in `natural` are at a bound. `b` and `b_variance` are (column, level) for
+    each factor: conditional modes and their variance with all parameters known; what their
+    uncertainty adds is computed on demand by `mode_variances`.
     """
 
     estimate: Estimate
     covariance: np.ndarray
     natural: Natural
+    at_bound: np.ndarray
     b: tuple[np.ndarray, ...]
     b_variance: tuple[np.ndarray, ...]
     compile_seconds: float
@@ -47,7 +49,7 @@ def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
     with jax.enable_x64(True):
         done = programs.run(_maximise_and_describe, (rows, given), control=control)
     outputs = jax.tree.map(np.asarray, done.outputs)
-    estimate, natural_, b, b_variance = outputs
+    estimate, natural_, at_bound, b, b_variance = outputs
     levels = [g.num_levels for g in problem.groupings]
     estimate = _cut_estimate(estimate, problem, rows)
     covariance = vcov.joint(estimate.hessian)
@@ -57,6 +59,7 @@ def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
         estimate=estimate,
         covariance=covariance,
         natural=natural_,
+        at_bound=at_bound,
         b=tuple(v[:, :n] for v, n in zip(b, levels, strict=True)),
         b_variance=tuple(v[:, :n] for v, n in zip(b_variance, levels, strict=True)),
         compile_seconds=done.compile_seconds,
@@ -69,13 +72,15 @@ def _maximise_and_describe(rows: Rows, given: Params | None, *, control: Control
     params, u = estimate.params, estimate.u
     covariances = effects.conditional_covariances(rows, params, u)
     diagonals = tuple(jax.numpy.einsum("iil->il", c) for c in covariances)
-    return estimate, natural(rows, params), effects.modes(rows, params, u), diagonals
+    values, at_bound = natural(rows, params), bounds.at_bound(rows, params, u)
+    return estimate, values, at_bound, effects.modes(rows, params, u), diagonals
 
 
 def padded_rows(problem: Problem) -> Rows:
     """The problem's rows in a layout of bucketed shape, as NumPy arrays."""
     groupings = tuple(
-        dataclasses.replace(g, num_levels=bucket(g.num_levels)) for g in problem.groupings
+        dataclasses.replace(g, num_levels=bucket(g.num_levels, fine=k > 0))
+        for k, g in enumerate(problem.groupings)
     )
     codes = problem.groupings[0].codes if groupings else None
     levels = groupings[0].num_levels if groupings else 1

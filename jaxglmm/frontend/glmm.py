@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,8 @@ def glmm(
     method: str = "laplace",
     quadrature_points: int | None = None,
     contrasts: str | Mapping[str, str] = "treatment",
-    covariance: Mapping[str, str] | None = None,
+    covariance: Mapping[str, Any] | None = None,
+    matrices: Mapping[str, Any] | None = None,
     missing: str = "drop",
     subset: Any = None,
     start: Params | Mapping[str, Any] | None = None,
@@ -59,11 +61,17 @@ def glmm(
             log-density (see `Control.weights`).
         trials: number of trials of a binomial proportion, a column's name or an array.
         offset: added to the linear predictor, a column's name or an array.
-        zero_inflation, dispersion, thresholds, quadrature_points: reserved; only the defaults are
-            supported yet.
+        dispersion: "~ 0" leaves a gaussian model no residual variance beside its random effects,
+            as in glmmTMB: sigma is fixed at 1.2207e-4 (or within 2e-6 and 1e-3 of the spread of
+            the responses). Other formulas are not yet supported.
+        zero_inflation, thresholds, quadrature_points: reserved; only the defaults are supported
+            yet.
         method: "laplace"; the others of the documentation are not yet supported.
         contrasts: "treatment", "sum" or "full", or {column: coding}.
-        covariance: {group: structure}, the long way of `diag(1 + x | g)`.
+        covariance: {group: structure}, the long way of `diag(1 + x | g)`; or {group: matrix} of
+            zeros and ones: the covariances that are zero, and those to be estimated.
+        matrices: {name: matrix} for `propto(0 + f | g, name)`: symmetric positive definite, a
+            data frame labelled by the levels of f, or an array in their order.
         missing: "drop" rows with NaN, inf or None in any used column, or "raise".
         subset: boolean array or column: rows to keep.
         start: parameters to start from, `Params` or a dict of beta, theta and phi.
@@ -77,14 +85,16 @@ def glmm(
         InputError: input that cannot be fitted: names the column or argument and the remedy.
     """
     del progress
-    _check_supported(method, zero_inflation, dispersion, thresholds, quadrature_points)
+    _check_supported(method, zero_inflation, thresholds, quadrature_points)
     arguments = {
         "link": link,
         "weights": _own(weights),
         "trials": _own(trials),
         "offset": _own(offset),
         "contrasts": contrasts,
-        "covariance": covariance,
+        "covariance": _own_each(covariance),
+        "matrices": _own_each(matrices),
+        "dispersion": dispersion,
         "missing": missing,
         "subset": _own(subset),
         "control": control,
@@ -102,10 +112,19 @@ def _own(argument: Any) -> Any:
     return argument if argument is None or isinstance(argument, str) else np.array(argument)
 
 
+def _own_each(given: Any) -> Any:
+    """The same for the arrays and data frames of a dict."""
+    if not isinstance(given, Mapping):
+        return given
+    return {
+        name: value if isinstance(value, str) else copy.deepcopy(value)
+        for name, value in given.items()
+    }
+
+
 def _check_supported(
     method: str,
     zero_inflation: str | None,
-    dispersion: str | None,
     thresholds: str,
     quadrature_points: int | None,
 ) -> None:
@@ -114,7 +133,6 @@ def _check_supported(
     later = {
         f"method='{method}'": method != "laplace",
         "zero_inflation": zero_inflation is not None,
-        "dispersion": dispersion is not None,
         "thresholds": thresholds != "flexible",
         "quadrature_points": quadrature_points is not None,
     }

@@ -29,9 +29,16 @@ class GroupCoder:
 
 
 def fit_groups(
-    factors: tuple[str, ...], columns: Columns, state: dict[str, Any]
+    factors: tuple[str, ...],
+    columns: Columns,
+    state: dict[str, Any],
+    *,
+    may_be_single: bool = False,
 ) -> tuple[GroupCoder, list[Any], np.ndarray]:
-    """The coder, the levels (text joined by ":" for several factors), and codes (n,) int32."""
+    """The coder, the levels (text joined by ":" for several factors), and codes (n,) int32.
+
+    A single level is refused unless the random terms can do with one.
+    """
     found = [group_factor(code, columns, state) for code in factors]
     coder_levels = tuple(f.levels for f in found)
     if len(found) == 1:
@@ -42,7 +49,7 @@ def fit_groups(
         keys, codes = np.asarray(combined.categories), combined.codes
         levels = [_join(key, coder_levels) for key in keys.tolist()]
     coder = GroupCoder(factors, coder_levels, keys)
-    if len(levels) < 2:
+    if len(levels) < 2 and not may_be_single:
         only = f" ('{levels[0]}')" if levels else ""
         raise InputError(
             f"The grouping factor '{coder.name}' has a single level{only} in the rows used. "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend import designs
+from jaxglmm.frontend import designs, structures
 from jaxglmm.frontend.arguments import (
     complete_rows,
     kept_by_subset,
@@ -17,11 +17,12 @@ from jaxglmm.frontend.arguments import (
     numbers,
     refuse_missing,
 )
-from jaxglmm.frontend.checks import check_choice, check_finite, check_memory, check_structures
+from jaxglmm.frontend.checks import check_choice, check_finite
 from jaxglmm.frontend.context import Columns, Factor, used_columns
 from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.groups import GroupCoder, fit_groups
+from jaxglmm.frontend.given import check_matrices
+from jaxglmm.frontend.groupings import Random, groupings
 from jaxglmm.frontend.model import Encoders, GroupingData, ModelData, NewData, TermData
 from jaxglmm.frontend.newdata import evaluate_offset, new_data
 from jaxglmm.frontend.response import ResponseData, response_data
@@ -45,7 +46,8 @@ def model_data(
     trials: Any = None,
     offset: Any = None,
     contrasts: str | Mapping[str, str] = "treatment",
-    covariance: Mapping[str, str] | None = None,
+    covariance: Mapping[str, Any] | None = None,
+    matrices: Mapping[str, Any] | None = None,
     missing: str = "drop",
     subset: Any = None,
 ) -> ModelData:
@@ -54,10 +56,12 @@ def model_data(
     Rows left out by `subset` or with a missing or infinite value in any used column or argument
     are dropped first; levels, contrasts and transforms see only the rows used.
     weights, trials, offset, subset: a column's name, or an array with one entry a row of the table.
+    covariance: structures (names, or matrices of zeros and ones) by group; matrices: those that
+    propto(... | ..., K) names.
     Raises InputError for anything that cannot be fitted.
     """
     check_choice("missing", missing, ("drop", "raise"))
-    terms = _checked_terms(spec, covariance)
+    terms = _checked_terms(spec, covariance, matrices)
     uses = _uses(spec, frame)
     used = list(dict.fromkeys(name for names in uses.values() for name in names))
     extra = {
@@ -68,8 +72,9 @@ def model_data(
     kept, rows = _rows(frame, used, extra, subset, missing)
     columns, plain = _columns(spec, frame, used, rows, contrasts)
     at_rows = {name: None if v is None else v[rows] for name, v in extra.items()}
-    encoded = _encode(spec, columns, rows)
-    encoders, groupings = _encoders(terms, encoded, columns, uses, offset)
+    encoded = _encode(spec.fixed, terms, columns, rows)
+    random = groupings(terms, encoded, columns, rows, covariance=covariance, matrices=matrices)
+    encoders = _encoders(random, encoded, columns, uses, offset)
     response = _response(spec, columns, rows, family_support, weight_role, at_rows)
     fixed, independent = encoded["fixed"], encoders.kept
     return ModelData(
@@ -82,7 +87,7 @@ def model_data(
         X=fixed.matrix if independent.all() else fixed.matrix[:, independent],
         fixed_names=tuple(compress(fixed.names, independent)),
         dropped_columns=tuple(compress(fixed.names, ~independent)),
-        groupings=groupings,
+        groupings=random.groupings,
         rows=rows,
         num_rows=frame.num_rows,
         num_dropped_missing=int(kept.sum()) - len(rows),
@@ -97,13 +102,15 @@ def model_data(
 
 
 def _checked_terms(
-    spec: FormulaSpec, covariance: Mapping[str, str] | None
+    spec: FormulaSpec, covariance: Mapping[str, Any] | None, matrices: Any
 ) -> tuple[RandomTerm, ...]:
     if spec.response is None:
         raise InputError("The formula has no response: write 'response ~ terms'.")
     designs.check_response_apart(spec)
     terms = designs.choose_structures(spec.random, covariance)
-    check_structures(terms)
+    for term in terms:
+        structures.check_options(term)
+    check_matrices(matrices, terms)
     return terms
 
 
@@ -157,25 +164,23 @@ def _response_name(spec: FormulaSpec) -> str:
 
 
 def _encoders(
-    terms: tuple[RandomTerm, ...],
+    random: Random,
     encoded: dict[str, Encoded],
     columns: Columns,
     uses: dict[str, list[str]],
     offset: Any,
-) -> tuple[Encoders, tuple[GroupingData, ...]]:
-    state: dict[str, dict[str, Any]] = {"offset": {}, "groups": {}}
-    groupings, coders, parts = _groupings(terms, encoded, columns, state["groups"])
-    encoders = Encoders(
+) -> Encoders:
+    return Encoders(
         specs={key: part.spec for key, part in encoded.items()},
         kept=independent_columns(encoded["fixed"].matrix),
         fixed_columns=_levels(columns.arrays, uses["fixed"] + uses["offset"]),
         random_columns=_levels(columns.arrays, uses["random"]),
-        coders=coders,
-        term_parts=parts,
+        coders=random.coders,
+        term_parts=random.parts,
+        positions=random.positions,
         offset=offset if offset is None or isinstance(offset, str) else True,
-        state=state,
+        state={"offset": {}, "groups": random.state},
     )
-    return encoders, groupings
 
 
 def _rows(
@@ -215,40 +220,17 @@ def _plain_factors(spec: FormulaSpec, arrays: dict[str, Any]) -> dict[str, Facto
     return found
 
 
-def _encode(spec: FormulaSpec, columns: Columns, rows: np.ndarray) -> dict[str, Encoded]:
+def _encode(
+    fixed: str, terms: tuple[RandomTerm, ...], columns: Columns, rows: np.ndarray
+) -> dict[str, Encoded]:
     from jaxglmm.frontend import encode
 
-    parts = {"fixed": spec.fixed}
-    parts |= {f"random{i}": term.columns for i, term in enumerate(spec.random)}
+    parts = {"fixed": fixed}
+    parts |= {f"random{i}": structures.columns_code(term) for i, term in enumerate(terms)}
     encoded = encode.fit(parts, columns)
     for part in encoded.values():
         check_finite(part.matrix, part.names, rows)
     return encoded
-
-
-def _groupings(
-    terms: tuple[RandomTerm, ...],
-    encoded: dict[str, Encoded],
-    columns: Columns,
-    state: dict[str, Any],
-) -> tuple[tuple[GroupingData, ...], tuple[GroupCoder, ...], tuple[tuple[str, ...], ...]]:
-    """The grouping factors; that with the most levels comes first, as in lme4."""
-    found: list[tuple[GroupingData, GroupCoder, tuple[str, ...]]] = []
-    for factors, places in designs.by_grouping(terms):
-        coder, levels, codes = fit_groups(factors, columns, state)
-        keys = tuple(f"random{i}" for i in places)
-        own = [
-            TermData(terms[i].structure, encoded[key].names, terms[i].options, terms[i].text)
-            for i, key in zip(places, keys, strict=True)
-        ]
-        designs.check_columns_once(coder.name, own)
-        matrices = [encoded[key].matrix for key in keys]
-        Z = matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1)
-        found.append((GroupingData(coder.name, levels, codes, Z, tuple(own)), coder, keys))
-    found.sort(key=lambda one: -len(one[0].levels))
-    groupings = tuple(grouping for grouping, _, _ in found)
-    check_memory(groupings)
-    return groupings, tuple(coder for _, coder, _ in found), tuple(keys for _, _, keys in found)
 
 
 def _levels(arrays: dict[str, Any], names: list[str]) -> dict[str, list[Any] | None]:

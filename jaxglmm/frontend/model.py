@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +12,24 @@ if TYPE_CHECKING:
 
     from jaxglmm.frontend.formula import FormulaSpec
     from jaxglmm.frontend.groups import GroupCoder
+    from jaxglmm.frontend.positions import Positions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TermData:
-    """One random term: its structure, the names of its columns, and its options."""
+    """One random term: its covariance structure, the names of its columns, and how it was typed.
+
+    arguments: what the structure is told beside the number of columns ("rank", "zeros");
+    constants: its known arrays (distances of a process, the Cholesky factor of a matrix);
+    shared: what a parameter of all columns is called, None for the name of the first column.
+    """
 
     structure: str
     names: tuple[str, ...]
-    options: dict[str, str]
     text: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    constants: tuple[np.ndarray, ...] = ()
+    shared: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +53,8 @@ class Encoders:
 
     specs: formulaic's, by part ("fixed", "random0", ...); kept: (p before dropping,) bool;
     fixed_columns, random_columns: column -> its levels, None for numbers; coders: one a grouping;
-    offset: the column given as offset=, True for an array, None for none.
+    positions: of the processes, by part; offset: the column given as offset=, True for an array,
+    None for none.
     """
 
     specs: dict[str, ModelSpec]
@@ -54,6 +63,7 @@ class Encoders:
     random_columns: dict[str, list[Any] | None]
     coders: tuple[GroupCoder, ...]
     term_parts: tuple[tuple[str, ...], ...]
+    positions: dict[str, Positions]
     offset: str | bool | None
     state: dict[str, dict[str, Any]]
 
@@ -93,7 +103,8 @@ class NewData:
     """The same columns for new data, one entry for every row of it.
 
     X: (n, p); Z, codes: one (n, q) and one (n,) int32 a grouping, code -1 for a missing or unseen
-    level; offset: (n,) or None; missing: (n,) bool, rows with a missing predictor, NaN elsewhere.
+    level; offset: (n,) or None; missing: (n,) bool, rows with a missing predictor, NaN elsewhere;
+    unseen: term -> (n,) bool, rows at a position of a process that was not fitted (its Z is zero).
     """
 
     X: np.ndarray
@@ -101,3 +112,4 @@ class NewData:
     codes: tuple[np.ndarray, ...]
     offset: np.ndarray | None
     missing: np.ndarray
+    unseen: dict[str, np.ndarray]

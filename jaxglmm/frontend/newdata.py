@@ -31,6 +31,11 @@ def new_data(data: ModelData, frame: Frame, *, offset: Any = None, groups: bool 
     columns = Columns(len(rows), recoded_columns(frame, known, rows), data.contrasts)
     matrices = _matrices(data, columns, rows, groups)
     parts = encoders.term_parts if groups else ()
+    unseen = {}
+    for key, positions in (encoders.positions if groups else {}).items():
+        matrices[key] = positions.indicators(matrices[key])
+        off = np.sum(matrices[key], axis=1) == 0.0
+        unseen[positions.text] = _scatter(off, complete, False)
     Z = [np.concatenate([matrices[key] for key in keys], axis=1) for keys in parts]
     fitted = None if given is None else given[rows]
     total = evaluate_offset(data.spec.offsets, columns, fitted, encoders.state["offset"], rows)
@@ -40,6 +45,7 @@ def new_data(data: ModelData, frame: Frame, *, offset: Any = None, groups: bool 
         codes=tuple(_codes(c, frame, encoders.state["groups"]) for c in encoders.coders[: len(Z)]),
         offset=None if total is None else _scatter(total, complete),
         missing=~complete,
+        unseen=unseen,
     )
 
 
@@ -116,10 +122,10 @@ def _group_column(code: str, frame: Frame, state: dict[str, Any]) -> Any:
     return values
 
 
-def _scatter(values: np.ndarray, complete: np.ndarray) -> np.ndarray:
-    """Rows put back in their places, NaN in the incomplete ones."""
+def _scatter(values: np.ndarray, complete: np.ndarray, fill: Any = np.nan) -> np.ndarray:
+    """Rows put back in their places, `fill` in the incomplete ones."""
     if complete.all():
         return values
-    spread = np.full((len(complete), *values.shape[1:]), np.nan)
+    spread = np.full((len(complete), *values.shape[1:]), fill)
     spread[complete] = values
     return spread

@@ -47,6 +47,7 @@ def predict(
     new = new_data(fit.data, Frame(newdata), offset=offset, groups=conditional)
     if conditional and new_levels == "raise":
         _refuse_new_levels(fit, new.codes)
+        _refuse_new_positions(new.unseen)
     eta = linear_predictor(
         new.X,
         fit.estimate.params.beta,
@@ -72,6 +73,17 @@ def _refuse_new_levels(fit: GLMM, codes: tuple[np.ndarray, ...]) -> None:
         if len(rows):
             raise InputError(
                 f"newdata: {len(rows)} rows have a level of '{data.name}' that was not fitted "
+                f"(first rows: {', '.join(map(str, rows[:5]))}); drop them, or use "
+                "new_levels='population' or kind='population'."
+            )
+
+
+def _refuse_new_positions(unseen: dict[str, np.ndarray]) -> None:
+    for text, off in unseen.items():
+        rows = np.flatnonzero(off)
+        if len(rows):
+            raise InputError(
+                f"newdata: {len(rows)} rows are at positions of {text} that were not fitted "
                 f"(first rows: {', '.join(map(str, rows[:5]))}); drop them, or use "
                 "new_levels='population' or kind='population'."
             )

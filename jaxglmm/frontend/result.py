@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from jaxglmm.report import Summary
 
+_BOUNDS_SHOWN = 4
 Kind = Literal["conditional", "population"]
 
 
@@ -37,6 +38,8 @@ class Optimizer:
     `evaluations` of the log-likelihood took `mode_passes` derivative passes of the mode finder;
     `scaled_gradient` is the square root of the log-likelihood that the last Newton step promised,
     `smallest_eigenvalue` that of the negative Hessian scaled to a unit diagonal.
+    `monte_carlo_error` is the standard error of the log-likelihood where iterative methods with
+    random vectors were used, else zero.
     """
 
     iterations: int
@@ -44,6 +47,7 @@ class Optimizer:
     mode_passes: int
     scaled_gradient: float
     smallest_eigenvalue: float
+    monte_carlo_error: float
     compile_seconds: float
     run_seconds: float
 
@@ -155,7 +159,7 @@ class GLMM:
         """The law's own parameters on their natural scale."""
         names = self.family.phi_names
         values = np.asarray(self.natural.values)[len(self.natural.values) - len(names) :]
-        return dict(zip(names, map(float, values), strict=True))
+        return {**dict(zip(names, map(float, values), strict=True)), **self.family.known}
 
     @property
     def joint_covariance(self) -> np.ndarray:
@@ -180,6 +184,8 @@ class GLMM:
     def status_message(self) -> str:
         """A sentence on the status, with what to do."""
         message = codes.MESSAGES[self._code]
+        if self._code == codes.CONVERGED_BOUNDARY:
+            message += _at_bounds(tables.at_bounds(self))
         if self.labels.dropped:
             message += f" Dropped columns: {', '.join(self.labels.dropped)}."
         return message
@@ -205,6 +211,7 @@ class GLMM:
             mode_passes=int(e.passes),
             scaled_gradient=float(np.sqrt(np.abs(e.decrement))),
             smallest_eigenvalue=float(e.smallest_eigenvalue),
+            monte_carlo_error=float(e.monte_carlo_error),
             compile_seconds=self.solution.compile_seconds,
             run_seconds=self.solution.run_seconds,
         )
@@ -327,6 +334,15 @@ class GLMM:
         from jaxglmm.frontend.storage import save
 
         save(self, Path(path))
+
+
+def _at_bounds(found: list[str]) -> str:
+    """A sentence that names the parameters, and how many more there are."""
+    if not found:
+        return ""
+    shown = ", ".join(found[:_BOUNDS_SHOWN])
+    more = f" and {len(found) - _BOUNDS_SHOWN} more" if len(found) > _BOUNDS_SHOWN else ""
+    return f" At its bound: {shown}{more}."
 
 
 def _level(level: float) -> float:

@@ -41,6 +41,7 @@ _SCALARS = (
     "passes",
     "decrement",
     "smallest_eigenvalue",
+    "monte_carlo_error",
 )
 
 
@@ -51,6 +52,7 @@ def save(fit: GLMM, path: Path) -> None:
         "format": _FORMAT,
         "formula": fit.formula,
         "family": _family_words(fit),
+        "family_constants": fit.family.known,
         "link": _link_words(fit),
         "arguments": _argument_words(fit, arrays),
         "columns": [_store_column(n, c, arrays) for n, c in fit.labels.table.items()],
@@ -96,7 +98,11 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> GLMM:
             arguments[name] = arrays[f"argument:{name}"]
     arguments["control"] = Control(**arguments["control"])
     arguments["link"] = links.get(header["link"])
-    problem, labels = build(header["formula"], table, header["family"], **arguments)
+    known = arguments.get("matrices")
+    if known is not None:
+        arguments["matrices"] = {n: _read_matrix(n, own, arrays) for n, own in known.items()}
+    family = dataclasses.replace(families.get(header["family"]), **header["family_constants"])
+    problem, labels = build(header["formula"], table, family, **arguments)
     return GLMM(
         formula=header["formula"],
         problem=problem,
@@ -123,15 +129,39 @@ def _link_words(fit: GLMM) -> str | float:
 def _argument_words(fit: GLMM, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     words: dict[str, Any] = {}
     for name, value in fit.arguments.items():
-        if name == "control":
-            words[name] = dataclasses.asdict(value)
-        elif name in _ARRAYS and value is not None and not isinstance(value, str):
+        if name in _ARRAYS and value is not None and not isinstance(value, str):
             arrays[f"argument:{name}"] = np.asarray(value)
-        elif name in ("contrasts", "covariance") and value is not None:
-            words[name] = value if isinstance(value, str) else dict(value)
         elif name != "link":
-            words[name] = value
+            words[name] = _words(name, value, arrays)
     return words
+
+
+def _words(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """An argument as JSON keeps it; matrices go to `arrays`."""
+    if value is None or isinstance(value, str):
+        return value
+    if name == "control":
+        return dataclasses.asdict(value)
+    if name == "contrasts":
+        return dict(value)
+    if name == "covariance":
+        return {g: s if isinstance(s, str) else np.asarray(s).tolist() for g, s in value.items()}
+    if name == "matrices":
+        return {key: _store_matrix(key, matrix, arrays) for key, matrix in value.items()}
+    return value
+
+
+def _store_matrix(name: str, matrix: Any, arrays: dict[str, np.ndarray]) -> list[str] | None:
+    """Its labels, None for an array."""
+    arrays[f"matrix:{name}"] = np.asarray(matrix, dtype=np.float64)
+    return list(map(str, matrix.index)) if hasattr(matrix, "index") else None
+
+
+def _read_matrix(name: str, labels: list[str] | None, arrays: dict[str, np.ndarray]) -> Any:
+    import pandas as pd
+
+    values = arrays[f"matrix:{name}"]
+    return values if labels is None else pd.DataFrame(values, index=labels, columns=labels)
 
 
 def _store_column(name: str, column: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -166,6 +196,7 @@ def _numbers(solution: Fitted) -> dict[str, np.ndarray]:
     numbers |= {"beta": e.params.beta, "theta": e.params.theta, "phi": e.params.phi}
     numbers |= {"hessian": e.hessian, "covariance": solution.covariance}
     numbers |= {"natural": solution.natural.values, "jacobian": solution.natural.jacobian}
+    numbers |= {"at_bound": solution.at_bound}
     for k, u in enumerate(e.u):
         numbers |= {f"u{k}": u, f"b{k}": solution.b[k], f"b_variance{k}": solution.b_variance[k]}
     return numbers
@@ -185,6 +216,7 @@ def _read_numbers(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fitt
         estimate=estimate,
         covariance=arrays["covariance"],
         natural=Natural(arrays["natural"], arrays["jacobian"]),
+        at_bound=arrays["at_bound"],
         b=each("b"),
         b_variance=each("b_variance"),
         compile_seconds=header["seconds"][0],

@@ -11,11 +11,19 @@ from jaxglmm.inference.wald import delta_errors, on_fisher_scale, on_log_scale, 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from jaxglmm.covariance import Parameter
+    from jaxglmm.frontend.model import TermData
     from jaxglmm.frontend.result import GLMM
 
 # A standard deviation whose error is this many times itself lies on the boundary: a Wald interval
 # says nothing there.
 _BOUNDARY = 100.0
+_KINDS = {
+    "sd": "standard deviation",
+    "corr": "correlation",
+    "range": "range",
+    "shape": "shape",
+}
 
 
 def fixed_effects(fit: GLMM, level: float, df: float, covariance: np.ndarray) -> pd.DataFrame:
@@ -65,16 +73,30 @@ def _covariance_rows(fit: GLMM) -> list[tuple[str, str, str, str | None, str]]:
     """Names in the order of `inference.natural`."""
     rows: list[tuple[str, str, str, str | None, str]] = []
     for data, grouping in zip(fit.data.groupings, fit.problem.groupings, strict=True):
-        for names, term in zip(data.terms, grouping.terms, strict=True):
-            rows += [("cond", data.name, name, None, "sd") for name in names.names]
-            if term.covariance.has_correlations:
-                rows += [
-                    ("cond", data.name, names.names[i], names.names[j], "corr")
-                    for i in range(len(names.names))
-                    for j in range(i)
-                ]
+        for about, term in zip(data.terms, grouping.terms, strict=True):
+            rows += [
+                ("cond", data.name, *_names(about, p), p.kind) for p in term.covariance.parameters
+            ]
     rows += [("cond", "family", name, None, "family") for name in fit.family.phi_names]
     return rows
+
+
+def _names(term: TermData, parameter: Parameter) -> tuple[str, str | None]:
+    """The column or the pair of columns that a parameter belongs to."""
+    if term.shared is not None:
+        return term.shared, None
+    i, j = parameter.i, parameter.j
+    return term.names[i], None if j is None else term.names[j]
+
+
+def at_bounds(fit: GLMM) -> list[str]:
+    """`the correlation of x and Intercept in g` for each covariance parameter at a bound."""
+    rows = _covariance_rows(fit)[: len(fit.solution.at_bound)]
+    return [
+        f"the {_KINDS[kind]} of {first}{f' and {second}' if second else ''} in {group}"
+        for (_, group, first, second, kind), bound in zip(rows, fit.solution.at_bound, strict=True)
+        if bound
+    ]
 
 
 def _natural_errors(fit: GLMM, table: pd.DataFrame, values: np.ndarray) -> np.ndarray:
@@ -84,6 +106,7 @@ def _natural_errors(fit: GLMM, table: pd.DataFrame, values: np.ndarray) -> np.nd
     correlation = (table["type"] == "corr").to_numpy()
     with np.errstate(invalid="ignore"):
         edge = np.where(correlation, 1.0 - np.abs(values) < 1e-6, se > _BOUNDARY * np.abs(values))
+    edge[: len(fit.solution.at_bound)] |= fit.solution.at_bound
     se = np.where(edge, np.nan, se)
     lost = {
         (group, name)
@@ -92,7 +115,7 @@ def _natural_errors(fit: GLMM, table: pd.DataFrame, values: np.ndarray) -> np.nd
         )
         if kind == "sd" and np.isnan(error)
     }
-    for i in np.flatnonzero(correlation):
+    for i in np.flatnonzero(table["type"] != "sd"):
         group = table["group"].iloc[i]
         if {(group, table["name1"].iloc[i]), (group, table["name2"].iloc[i])} & lost:
             se[i] = np.nan

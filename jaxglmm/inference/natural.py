@@ -1,4 +1,4 @@
-"""Natural parameters: standard deviations, correlations and the law's own, with their Jacobian."""
+"""Natural parameters of the covariance structures and of the law, with their Jacobian."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from jax import Array
 
 from jaxglmm.arrays import AnyArray
 from jaxglmm.params import Params
-from jaxglmm.rows import Rows
+from jaxglmm.rows import Rows, by_term
 
 
 class Natural(NamedTuple):
     """Parameters on the scales that users read.
 
     Attributes:
-        values: of each term in turn its standard deviations, then its correlations (pairs (1, 0),
-            (2, 0), (2, 1), ...; none where the structure has none), then the law's parameters.
+        values: of each term in turn the `parameters` of its covariance structure, then the law's
+            own parameters.
         jacobian: of `values` in (theta, phi); shape (natural, num_theta + num_phi).
     """
 
@@ -27,14 +27,7 @@ class Natural(NamedTuple):
 
 
 def _values(rows: Rows, theta: Array, phi: Array) -> Array:
-    parts, first = [], 0
-    for grouping in rows.groupings:
-        for term in grouping.terms:
-            last = first + term.covariance.num_theta
-            parts.append(term.covariance.sd(theta[first:last]))
-            if term.covariance.has_correlations:
-                parts.append(term.covariance.correlations(theta[first:last]))
-            first = last
+    parts = [own.covariance.natural(own.theta, own.constants) for own in by_term(rows, theta)]
     return jnp.concatenate([*parts, rows.family.natural(phi)])
 
 

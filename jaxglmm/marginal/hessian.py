@@ -29,7 +29,7 @@ class Curved(NamedTuple):
     """The Hessian and how the mode moves with psi."""
 
     hessian: Array
-    du: Effects  # (param, column, level) per grouping factor
+    du: Effects  # (param, latent, level) per grouping factor
 
 
 class _Point(NamedTuple):

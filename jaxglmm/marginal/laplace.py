@@ -96,6 +96,7 @@ class Pieces(NamedTuple):
     """What a point (params, u) is made of."""
 
     value: Array
+    error: Array  # standard error of `value`, where log det H is an estimate
     law: Partials  # derivatives of log p
     h: tuple[Predictors, ...]  # leverages, by pair of predictors
     third: Predictors
@@ -114,7 +115,7 @@ def pieces(
     axes = range(len(eta))
     A = factor.gram(rows, weights(law, len(eta)))
     factored = factor.factorise(factor.penalise(A, lam))
-    logdet, P = factor.measure(factored)
+    logdet, P, error = factor.measure(factored)
     h = factor.leverages(rows, factor.spread(P, lam))
     third = tuple(
         0.5 * add(h[b][c] * partial(law, a, b, c) for b in axes for c in axes) for a in axes
@@ -124,7 +125,7 @@ def pieces(
     a = factor.solve(factored, transpose_lambda(lam, z_third))
     value = total(rows, law[()]) - 0.5 * _square(rows, u) - 0.5 * logdet
     s = random_part(rows, random_effects(lam, a))
-    return Pieces(value, law, h, third, s, factored, Levels(u, r, A, P, z_third, a))
+    return Pieces(value, 0.5 * error, law, h, third, s, factored, Levels(u, r, A, P, z_third, a))
 
 
 def _square(rows: Rows, u: Effects) -> Array:

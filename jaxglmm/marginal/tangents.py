@@ -240,14 +240,11 @@ class LevelSums(AbstractSums):
         return minus(column.score, self.factor.times(self.A, v))
 
     def gram(self, column: _Sums, v: Effects) -> Any:
-        moved = column.gram
-        for A3, value in zip(self.A3, v[0], strict=True):
-            moved = jax.tree.map(lambda m, a, value=value: m - a * value, moved, A3)
-        return moved
+        return self.factor.moved(column.gram, self.A3, v)
 
     def third(self, column: _Sums, v: Effects, d_Q: Any) -> Effects:
-        leveraged = jnp.stack([0.5 * self.factor.contract(A3, d_Q) for A3 in self.A3])
-        return plus(plus(column.third, self.factor.times(self.A4, v)), (leveraged,))
+        leveraged = tuple(0.5 * part for part in self.factor.contract_cubic(d_Q, self.A3))
+        return plus(plus(column.third, self.factor.times(self.A4, v)), leveraged)
 
     def slopes(self, column: _Sums, v: Effects, d_Q: Any, d_b: Effects) -> Array:
         def slope(own: _Sums, of_v: Effects) -> Array:

@@ -97,9 +97,7 @@ def find_iterative(
     The probes belong to the design: every evaluation, and every response fitted to it, has the
     same ones, so that the estimated log-determinant is a smooth function of the parameters.
     """
-    inner = [
-        _find(codes[a], codes[b], num_levels[b]) for a, b in pairs(len(codes))[len(cells) :]
-    ]
+    inner = [_find(codes[a], codes[b], num_levels[b]) for a, b in pairs(len(codes))[len(cells) :]]
     rng = np.random.default_rng(_SEED)
     probes = tuple(
         rng.integers(0, 2, (num_probes, q, levels), np.int8) * np.int8(2) - np.int8(1)

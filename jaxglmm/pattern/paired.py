@@ -23,7 +23,7 @@ class Links:
     Attributes:
         left, right: cells of either factor with a common leading level; shape (pair,). Within one
             factor each unordered pair is there once, the left cell having the higher level.
-        entry: entry that the pair adds to, ascending; shape (pair,).
+        entry: entry that the pair adds to; shape (pair,).
         row, column: levels of either factor of each entry, ascending; shape (entry,).
         of_row: entry of each row's own two levels; shape (obs,), or (slot, chunk) in a layout.
         diagonal: entry of each level with itself, (level,); of no length between two factors.
@@ -123,27 +123,25 @@ def _link(
     k: int,
 ) -> Links:
     left, right = _within(cells[m]) if m == k else _between(cells[m], cells[k], num_levels[0])
-    width = num_levels[k + 1]
+    height, width = num_levels[m + 1], num_levels[k + 1]
     keys = cells[m].level[left].astype(np.int64) * width + cells[k].level[right]
-    order = np.argsort(keys)
-    keys = keys[order]
-    loops = np.arange(num_levels[m + 1] if m == k else 0, dtype=np.int64) * (width + 1)
-    fresh = np.flatnonzero(np.diff(keys, prepend=-1))
-    entries = keys[fresh]
-    missing = np.setdiff1d(loops, entries, assume_unique=True)
-    if len(missing):  # levels without rows have a diagonal entry all the same
-        entries = np.sort(np.concatenate([entries, missing]))
-    sizes = np.diff(np.append(fresh, len(keys)))
-    entry = np.repeat(np.searchsorted(entries, keys[fresh]), sizes)
+    # Levels without rows have a diagonal entry all the same.
+    loops = np.arange(height if m == k else 0, dtype=np.int64) * (width + 1)
+    # A map of the whole matrix is shorter than sorting the pairs, which stay by leading level:
+    # what they gather lies close together then.
+    number = np.zeros(height * width, np.int32)
+    number[keys] = number[loops] = 1
+    entries = np.flatnonzero(number)
+    number[entries] = np.arange(len(entries), dtype=np.int32)
     own = codes[m + 1].astype(np.int64) * width + codes[k + 1]
     return Links(
-        left=left[order].astype(np.int32),
-        right=right[order].astype(np.int32),
-        entry=entry.astype(np.int32),
+        left=left,
+        right=right,
+        entry=number[keys],
         row=(entries // width).astype(np.int32),
         column=(entries % width).astype(np.int32),
-        of_row=np.searchsorted(entries, own).astype(np.int32),
-        diagonal=np.searchsorted(entries, loops).astype(np.int32),
+        of_row=number[own],
+        diagonal=number[loops],
         factors=(m, k),
     )
 

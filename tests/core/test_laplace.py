@@ -30,7 +30,7 @@ def normal_log_likelihood(problem, psi):
         indicator = np.eye(group.num_levels)[group.codes]
         Z = np.einsum("nl,nq->nlq", indicator, group.Z).reshape(problem.num_obs, -1)
         for term in group.terms:
-            L = np.asarray(term.covariance.factor(theta[: term.covariance.num_theta]))
+            L = np.asarray(term.covariance.factor(theta[: term.covariance.num_theta], ()))
             theta = theta[term.covariance.num_theta :]
             covariance = covariance + Z @ np.kron(np.eye(group.num_levels), L @ L.T) @ Z.T
     mean = problem.X @ psi[:p] + problem.offset

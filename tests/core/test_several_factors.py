@@ -10,7 +10,7 @@ import pytest
 from jaxglmm import families
 from jaxglmm.covariance import Diagonal, Unstructured
 from jaxglmm.design import Grouping, Term, make_problem
-from jaxglmm.factor import CrossedFactor, NestedFactor, choose
+from jaxglmm.factor import CrossedFactor, NestedFactor, PairedFactor, choose
 from jaxglmm.marginal import laplace
 from jaxglmm.marginal.hessian import hessian
 from jaxglmm.mode import find_mode, zeros
@@ -42,7 +42,9 @@ def codes(kind: str, n: int = 40) -> tuple[np.ndarray, ...]:
     raise ValueError(kind)
 
 
-def design(kind: str, terms: tuple[tuple[Term, ...], ...]) -> tuple[Rows, np.ndarray]:
+def design(
+    kind: str, terms: tuple[tuple[Term, ...], ...], wanted: str = "auto"
+) -> tuple[Rows, np.ndarray]:
     """Poisson rows with these factors and terms, and some parameters."""
     rng = np.random.default_rng(4)
     levels = codes(kind)
@@ -54,7 +56,7 @@ def design(kind: str, terms: tuple[tuple[Term, ...], ...]) -> tuple[Rows, np.nda
         groups.append(Grouping(c.astype(np.int32), Z, num_levels, own))
     X = rng.normal(size=(n, 2))
     law = families.get("poisson")
-    problem = make_problem(rng.poisson(2.0, n) * 1.0, X, law, tuple(groups))
+    problem = make_problem(rng.poisson(2.0, n) * 1.0, X, law, tuple(groups), factorisation=wanted)
     num_theta = sum(g.num_theta for g in groups)
     return arrange(problem), np.concatenate([[0.3, -0.2], rng.normal(0.1, 0.4, num_theta)])
 
@@ -68,22 +70,36 @@ DESIGNS = [
     ("three", (ONE, TWO, ONE)),
     ("chain", (ONE, TWO, BOTH)),
 ]
-NESTED = ("nested", "chain")
+FACTORS = {"nested": NestedFactor, "crossed": CrossedFactor, "paired": PairedFactor}
 
 
-@pytest.mark.parametrize(("kind", "terms"), DESIGNS)
-def test_algebra_agrees_with_dense(kind, terms):
-    rows, psi = design(kind, terms)
+def suited(kind: str) -> tuple[str, ...]:
+    """The factorisations that can serve a design."""
+    return tuple(FACTORS) if kind in ("nested", "chain") else ("crossed", "paired")
+
+
+def wanted(name: str) -> str:
+    return "auto" if name == "nested" else name
+
+
+CASES = [(kind, terms, name) for kind, terms in DESIGNS for name in suited(kind)]
+
+
+@pytest.mark.parametrize(("kind", "terms", "name"), CASES)
+def test_algebra_agrees_with_dense(kind, terms, name):
+    rows, psi = design(kind, terms, wanted(name))
     factor = choose(rows)
-    assert isinstance(factor, NestedFactor if kind in NESTED else CrossedFactor)
+    assert type(factor) is FACTORS[name]
     u = tuple(jnp.asarray(np.random.default_rng(2).normal(size=v.shape)) for v in zeros(rows))
     run = jax.jit(algebra)
     close(run(factor, rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
-@pytest.mark.parametrize(("kind", "terms"), [DESIGNS[2], DESIGNS[5], DESIGNS[6]])
-def test_value_gradient_and_hessian_agree_with_dense(kind, terms):
-    rows, psi = design(kind, terms)
+@pytest.mark.parametrize(
+    ("kind", "terms", "name"), [case for case in CASES if case[:2] in DESIGNS[2::2]]
+)
+def test_value_gradient_and_hessian_agree_with_dense(kind, terms, name):
+    rows, psi = design(kind, terms, wanted(name))
 
     def everything(factor, psi):
         u = find_mode(rows, factor, unflatten(psi, rows), zeros(rows))
@@ -94,11 +110,11 @@ def test_value_gradient_and_hessian_agree_with_dense(kind, terms):
     close(run(choose(rows), psi), run(oracle(rows), psi))
 
 
-@pytest.mark.parametrize("kind", ["crossed", "nested"])
-def test_effects_on_two_linear_predictors(kind):
+@pytest.mark.parametrize("name", FACTORS)
+def test_effects_on_two_linear_predictors(name):
     """A gaussian location-scale model: the same factor's columns feed mean and log sd."""
     rng = np.random.default_rng(5)
-    first, second = codes(kind)
+    first, second = codes("nested" if name == "nested" else "crossed")
     n = len(first)
     scale = (Term(Unstructured(1)), Term(Unstructured(1), predictor=1))
     groups = (
@@ -106,22 +122,22 @@ def test_effects_on_two_linear_predictors(kind):
         Grouping(second.astype(np.int32), np.ones((n, 2)), 5, scale),
     )
     X = np.ones((n, 2))
-    problem = make_problem(rng.normal(size=n), X, LocationScale(), groups, predictors=(0, 1))
-    rows = arrange(problem)
+    y = rng.normal(size=n)
+    law, how = LocationScale(), wanted(name)
+    rows = arrange(make_problem(y, X, law, groups, predictors=(0, 1), factorisation=how))
+    assert type(choose(rows)) is FACTORS[name]
     psi = np.array([0.2, -0.1, 0.2, 0.1, 0.2, 0.1])  # H is positive definite for small effects
     u = tuple(jnp.asarray(rng.normal(size=v.shape)) for v in zeros(rows))
     run = jax.jit(algebra)
     close(run(choose(rows), rows, psi, u), run(oracle(rows), rows, psi, u))
 
 
-@pytest.mark.parametrize("kind", ["crossed", "nested"])
-def test_a_matrix_that_is_not_positive_definite(kind):
+@pytest.mark.parametrize("name", FACTORS)
+def test_a_matrix_that_is_not_positive_definite(name):
     """NaN from `factorise`, a direction of ascent from `factorise_safely`."""
-    rows, psi = design(kind, (TWO, ONE))
+    rows, psi = design("nested" if name == "nested" else "crossed", (TWO, ONE), wanted(name))
     factor, u = choose(rows), tuple(1.0 + v for v in zeros(rows))
-    H = laplace.hessian_in_u(rows, factor, unflatten(psi, rows), u)
-    negative = jax.tree.map(jnp.negative, H)
-    H = negative._replace(up=H.up) if kind == "nested" else negative
+    H = jax.tree.map(jnp.negative, laplace.hessian_in_u(rows, factor, unflatten(psi, rows), u))
     assert np.isnan(factor.logdet(factor.factorise(H)))
     step = factor.solve(factor.factorise_safely(H), u)
     assert all(np.all(np.isfinite(part)) for part in step)

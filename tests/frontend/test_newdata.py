@@ -22,6 +22,8 @@ FORMULAS = [
     "y ~ `my x` + log(`a.b`) + (1 | h:ordered)",
     "y ~ center(x):f + offset(log(exposure)) + (1 | factor(g))",
     "y ~ f + (1 | g) + (0 + scale(x) | g)",
+    "y ~ f + ar1(0 + f | g) + ou(z | g)",
+    "y ~ exp(scale(x) + z | only)",
 ]
 
 

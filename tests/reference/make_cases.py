@@ -12,7 +12,8 @@ the rest is listed with its reason. A case of cases.json has
 - fixed: names (R's), estimate, se; se_kind "joint" (inverse Hessian in all parameters),
   "conditional" (given the covariance parameters) or "joint=conditional" (no such parameters).
   vcov_conditional: lme4's vcov given the covariance parameters, where there is one.
-- random: group, names, sd and corr of each term; family_parameters: in jaxglmm's words.
+- random: group, names, sd and corr of each term; of a structure its name and the parameters in
+  jaxglmm's order (sd, corr, range); family_parameters: in jaxglmm's words.
 - random_effects: group, levels, terms, values and condsd of the first levels; condsd_kind
   "conditional" (given all parameters, lme4) or "joint" (with their uncertainty, glmmTMB).
 - notes: what to know before comparing.
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -65,13 +67,11 @@ def reason_to_skip(call: Json, source: Json, about: Json) -> str:
     """Why a model is not for this file; empty when it is."""
     if "not_comparable" in call:
         return call["not_comparable"]
-    structures = set(re.findall(r"(\w+)\([^()]*\|", call["formula"]))
     reasons = {
         f"family {call['family']}": call["family"] not in FAMILIES,
         f"method {call['method']}": call["method"] != "laplace",
         "zero inflation": "zero_inflation" in call,
-        "dispersion formula": "dispersion" in call,
-        f"structure {', '.join(sorted(structures))}": not structures <= {"us", "diag"},
+        "dispersion formula": call.get("dispersion", "~ 0") != "~ 0",
         "data not for publication": about["origin"].startswith("shared-only"),
         "R could not fit it": not (source["results"] or {}).get("fixef"),
     }
@@ -96,6 +96,10 @@ def compact(call: Json, source: Json) -> Json:
     results = source["results"]
     fixed, accurate = results["fixef"], results.get("se_accurate")
     best = source.get("loglik_best")
+    other = independent(source)
+    if other:
+        fixed = {"names": fixed["names"], "estimate": other["fixef"], "se": other["se"]}
+        results = results | criteria(best, results) | {"sigma": other["sigma"], "ranef": None}
     return {
         "call": call,
         "R_call": source["R_call"],
@@ -109,12 +113,16 @@ def compact(call: Json, source: Json) -> Json:
             "names": fixed["names"],
             "estimate": fixed["estimate"],
             "se": accurate or fixed["se"],
-            "se_kind": se_kind(source),
+            "se_kind": "conditional" if other else se_kind(source),
         },
         "vcov_conditional": results["vcov"] if is_lmer(source) else results.get("vcov_rx"),
-        "random": [random_term(term) for term in results.get("random") or []],
+        "random": [random_term(term, source) for term in results.get("random") or []],
         "family_parameters": family_parameters(call["family"], results),
-        "random_effects": [first_levels(one, source) for one in results.get("ranef") or []],
+        "random_effects": [
+            first_levels(one, source)
+            for one in results.get("ranef") or []
+            if "rr(" not in call["formula"]  # R gives the latent variables
+        ],
         "notes": notes(source),
     }
 
@@ -130,9 +138,37 @@ def is_lmer(source: Json) -> bool:
     return source["R_call"].startswith("lmer(")
 
 
-def random_term(term: Json) -> Json:
-    corr = term.get("corr")
-    return {"group": term["group"], "names": term["names"], "sd": term["sd"], "corr": corr}
+def independent(source: Json) -> Json:
+    """The fit by other R code where the package did not reach an optimum; else nothing."""
+    preferred = source.get("preferred_reference") or ""
+    return source["independent_check"] if preferred.startswith("independent_check") else {}
+
+
+def criteria(log_likelihood: float, results: Json) -> Json:
+    df, num_obs = results["df"], results["nobs"]
+    aic, bic = (k * df - 2 * log_likelihood for k in (2, math.log(num_obs)))
+    return {"loglik": log_likelihood, "aic": aic, "bic": bic}
+
+
+def random_term(term: Json, source: Json) -> Json:
+    corr, structure = term.get("corr"), term.get("structure", "us")
+    if structure in ("us", "diag"):
+        return {"group": term["group"], "names": term["names"], "sd": term["sd"], "corr": corr}
+    own: Json = {"group": term["group"], "structure": structure}
+    if structure in ("ou", "exp", "gau"):
+        theta = source["results"]["internal_par"]["theta"]
+        other = independent(source)
+        sd, log_range = (other["sd"][0], other["corr_par"][0]) if other else (None, theta[1])
+        sign = -1 if structure == "ou" else 1  # R has the log rate of decay
+        return own | {"sd": [sd or term["sd"][0]], "range": [math.exp(sign * log_range)]}
+    if structure == "ar1":
+        return own | {"sd": term["sd"][:1], "corr": [corr[1][0]]}
+    if structure == "cs":
+        return own | {"sd": term["sd"], "corr": [corr[1][0]]}
+    if structure == "toep":
+        return own | {"sd": term["sd"], "corr": corr[0][1:]}
+    below = [corr[i][j] for i in range(len(corr)) for j in range(i)]
+    return own | {"sd": term["sd"], "corr": below}
 
 
 def family_parameters(family: str, results: Json) -> dict[str, float]:
@@ -144,7 +180,7 @@ def family_parameters(family: str, results: Json) -> dict[str, float]:
         "nbinom2": lambda: {"size": sigma},
         "beta": lambda: {"phi": sigma},
     }
-    return natural[family]() if family in natural else {}
+    return natural[family]() if family in natural and sigma is not None else {}
 
 
 def first_levels(one: Json, source: Json) -> Json:
@@ -152,11 +188,20 @@ def first_levels(one: Json, source: Json) -> Json:
     return {
         "group": one["group"],
         "levels": one["levels"][keep],
-        "terms": one["terms"],
+        "terms": [position(term) for term in one["terms"]],
         "values": one["values"][keep],
         "condsd": (one.get("condsd") or [])[keep],
         "condsd_kind": "conditional" if source["package"] == "lme4" else "joint",
     }
+
+
+def position(term: str) -> str:
+    """`(3.1, 0)` for R's `numFactor(x, y)(3.1,0)`, `3` for `numFactor(t)(3)`."""
+    found = re.fullmatch(r"numFactor\(.*?\)\((.*)\)", term)
+    if not found:
+        return term
+    values = found[1].split(",")
+    return values[0] if len(values) == 1 else f"({', '.join(values)})"
 
 
 def notes(source: Json) -> list[str]:

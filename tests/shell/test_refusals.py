@@ -18,6 +18,7 @@ def table() -> pd.DataFrame:
     d = pd.DataFrame({"x": rng.normal(size=20), "g": np.resize(["a", "b", "c", "d"], 20)})
     d["h"] = np.repeat(["u", "v"], 10)
     d["only"] = "same"
+    d["row"] = np.arange(20)
     d["y"] = 1.0 + np.arange(20) % 5
     d["k"] = np.arange(20) % 4
     d["n"] = 5
@@ -60,8 +61,8 @@ FORMULAS = [
     ("y ~ only", ("'only'", "Remove")),
     ("y ~ x + (1 | only)", ("'only'", "single level", "emove")),
     ("y ~ lost", ("'lost'", "20")),
-    ("y ~ cs(x | g)", ("'cs'", "not yet supported", "us()")),
-    ("y ~ ou(x | g)", ("'ou'", "not yet supported", "diag()")),
+    ("y ~ ou(g | h)", ("'ou'", "'g'", "categories", "ar1(0 + g | h)")),
+    ("y ~ ar1(x | g)", ("'ar1'", "'x'", "ar1(0 + factor(x) | g)")),
     ("y ~ foo(x | g)", ("foo",)),
     ("log(negative) ~ x", ("log(negative)", "subset=")),
     ("y ~ log(negative)", ("log(negative)", "subset=")),
@@ -140,11 +141,19 @@ ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("y ~ x", {"method": "agq"}, ("agq", "not yet supported")),
     ("y ~ x", {"quadrature_points": 9}, ("quadrature_points", "not yet supported")),
     ("y ~ x", {"zero_inflation": "~ 1"}, ("zero_inflation", "not yet supported")),
-    ("y ~ x", {"dispersion": "~ x"}, ("dispersion", "not yet supported")),
+    ("y ~ x", {"dispersion": "~ x"}, ("dispersion", "not yet supported", "~ 0")),
+    ("y ~ x", {"dispersion": "~ 0"}, ("dispersion", "no random effects")),
+    ("y ~ (1 | g)", {"dispersion": "~ 0"}, ("dispersion", "rows 0, 4 ", "same random effects")),
+    ("k ~ (1 | g)", {"dispersion": "~ 0", "family": "poisson"}, ("dispersion", "'poisson'")),
+    ("y ~ (1 | g)", {"dispersion": 3}, ("dispersion", "int", "~ 0")),
     ("y ~ x", {"thresholds": "equidistant"}, ("thresholds", "not yet supported")),
     ("y ~ h", {"contrasts": "helmert"}, ("contrasts", "'helmert'", "'treatment'")),
     ("y ~ h", {"contrasts": {"x": "sum"}}, ("contrasts", "'x'", "h")),
-    ("y ~ (1 | g)", {"covariance": {"g": "cs"}}, ("'cs'", "not yet supported")),
+    ("y ~ (1 | g)", {"covariance": {"g": "ar1"}}, ("'ar1'", "order", "(1 | g)")),
+    ("y ~ (1 | g)", {"covariance": {"g": np.eye(2)}}, ("covariance['g']", "(2, 2)", "(1, 1)")),
+    ("y ~ (0 + h | row)", {"link": None}, ("more columns than a group can carry", "~ 0")),
+    ("y ~ (1 | g)", {"matrices": {"K": np.eye(4)}}, ("matrices", "'K'", "propto")),
+    ("y ~ (1 | g)", {"matrices": np.eye(4)}, ("matrices", "propto")),
     ("y ~ (1 | g)", {"covariance": {"q": "us"}}, ("covariance", "'q'", "g")),
     ("y ~ (1 | g)", {"covariance": {"g": "round"}}, ("covariance", "'round'")),
     ("y ~ (1 | g)", {"covariance": "us"}, ("covariance", "'us'")),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxglmm as jg
-from jaxglmm.frontend import checks
+from jaxglmm.frontend import memory
 
 rng = np.random.default_rng(11)
 SCHOOL, PUPIL = rng.integers(0, 6, 90), rng.integers(0, 12, 90)
@@ -94,11 +94,11 @@ def test_a_factor_for_every_row() -> None:
 
 
 def test_nested_factors_are_never_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "MAX_SHARED", 0)
+    monkeypatch.setattr(memory, "MAX_SHARED", 0)
     assert jg.glmm("y ~ x + (1 | school/pupil)", DATA, family="poisson").converged
 
 
 def test_factors_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "MAX_SHARED", 50)
+    monkeypatch.setattr(memory, "MAX_SHARED", 50)
     with pytest.raises(jg.InputError, match="24 of 'pupil' and 6 of 'school'.*GB.*not yet supp"):
         jg.glmm(CROSSED, DATA, family="poisson")

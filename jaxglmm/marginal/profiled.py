@@ -1,0 +1,149 @@
+"""The normal law with identity link: sums over the rows once, beta and sigma in closed form.
+
+With weights Omega, Lambda relative to sigma and v = u sigma, the penalised residual sum of squares
+
+    r2(theta) = min over (beta, v) of |y - X beta - Z Lambda v|^2_Omega + |v|^2
+
+needs A = [Z X]' Omega [Z X], g = [Z X]' Omega y and y' Omega y alone, and the log-likelihood
+maximised over beta and sigma is (Bates et al. 2015, eqs. 30-42)
+
+    l(theta) = -log det H / 2 - m (1 + log(r2 / m)) / 2,        sigma^2 = r2 / m,
+
+H = Lambda' A Lambda + I over the random effects and m the number of rows; for REML H includes the
+border of X, and m is less by the number of its columns. With P = H^-1 (REML: with the border),
+e = g - A Lambda v and primes for tangents along theta, beta being one more column without a prior,
+
+    r2_i = -2 e' Lambda_i v,    v_j = H^-1 (Lambda_j' e - Lambda' A Lambda_j v),
+    l_i  = -tr(P H_i) / 2 - m r2_i / (2 r2),
+    l_ij = -(tr(P H_ij) - tr(P H_i P H_j)) / 2 - m (r2_ij / r2 - r2_i r2_j / r2^2) / 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxglmm.arrays import add, minus, plus
+from jaxglmm.factor import AbstractFactor
+from jaxglmm.predictor import (
+    Effects,
+    fixed_part,
+    random_effects,
+    relative_factors,
+    total,
+    transpose_lambda,
+    transpose_random,
+)
+from jaxglmm.rows import Rows
+
+
+class Sums(NamedTuple):
+    """All that the rows say."""
+
+    A: Any
+    g: Effects
+    square: Array  # y' Omega y
+    count: Array  # m
+
+
+class Profile(NamedTuple):
+    """One point theta."""
+
+    value: Array
+    gradient: Array
+    v: Effects  # with beta as its last member
+    factored: Any
+    P: Any
+    e: Effects
+    residual: Array  # r2
+    slopes: Array  # r2_i
+
+
+class Curvature(NamedTuple):
+    """Second derivatives at a point."""
+
+    hessian: Array  # l_ij
+    logdet: Array  # of log det H
+    residual: Array  # r2_ij
+    dv: Effects  # v_j, the parameter along the leading axis
+
+
+def sums(rows: Rows, factor: AbstractFactor, origin: Array) -> Sums:
+    """Sums over the rows, fixed effects being inner; y is taken from `origin`, some near beta.
+
+    r2 comes as a difference from y' Omega y, which should not be much larger.
+    """
+    weight = rows.multiplier * rows.weight
+    y = rows.y - fixed_part(rows.random_only, origin)[0]
+    restricted = rows.method == "reml" and rows.fixed_inside
+    return Sums(
+        A=factor.gram(rows, ((weight,),)),
+        g=transpose_random(rows, (weight * y,)),
+        square=total(rows, weight * y * y),
+        count=total(rows, rows.multiplier) - (jnp.sum(rows.free) if restricted else 0),
+    )
+
+
+def profile(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Profile:
+    """Value and gradient at theta, relative to sigma."""
+    lam = relative_factors(rows, theta)
+    factored = factor.factorise(factor.penalise(of.A, lam))
+    pulled = transpose_lambda(lam, of.g)
+    v = factor.solve(factored, pulled)
+    residual = of.square - _dot(pulled, v)
+    e = minus(of.g, factor.times(of.A, random_effects(lam, v)))
+    P = factor.selected_inverse(factored)
+
+    def logdet_and_residual(theta: Array) -> tuple[Array, Array]:
+        lam = relative_factors(rows, theta)
+        logdet = jnp.sum(factor.contract(P, factor.penalise(of.A, lam)))
+        return logdet, -2.0 * _dot(e, random_effects(lam, v))
+
+    by_logdet, slopes = jax.jacrev(logdet_and_residual)(theta)
+    m = of.count
+    value = -0.5 * factor.logdet(factored) - 0.5 * m * (1.0 + jnp.log(residual / m))
+    gradient = -0.5 * (by_logdet + m * slopes / residual)
+    return Profile(value, gradient, v, factored, P, e, residual, slopes)
+
+
+def curve(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array, at: Profile) -> Curvature:
+    """The exact Hessian at a point of known profile."""
+    lam, push_lambda = jax.linearize(lambda t: relative_factors(rows, t), theta)
+    H, push_h = jax.linearize(lambda lam: factor.penalise(of.A, lam), lam)
+
+    def logdet(theta: Array) -> Array:
+        lam = relative_factors(rows, theta)
+        return jnp.sum(factor.contract(at.P, factor.penalise(of.A, lam)))
+
+    def residual(theta: Array, e: Effects, v: Effects) -> Array:
+        return -2.0 * _dot(e, random_effects(relative_factors(rows, theta), v))
+
+    def column(direction: Array) -> tuple[Effects, Array, Any]:
+        d_lam = push_lambda(direction)
+        moved = random_effects(d_lam, at.v)
+        bent = transpose_lambda(lam, factor.times(of.A, moved))
+        dv = factor.solve(at.factored, minus(transpose_lambda(d_lam, at.e), bent))
+        db = plus(moved, random_effects(lam, dv))
+        de = tuple(-part for part in factor.times(of.A, db))
+        slope = jax.grad(residual)
+        _, d_slope = jax.jvp(slope, (theta, at.e, at.v), (direction, de, dv))
+        return dv, d_slope, push_h(d_lam)
+
+    dv, second, d_h = jax.lax.map(column, jnp.eye(theta.shape[0], dtype=theta.dtype))
+    traces = factor.trace_products(H, at.factored, at.P, d_h)
+    by_logdet = jax.hessian(logdet)(theta) - traces
+    ratio = at.slopes / at.residual
+    spread = second / at.residual - ratio[:, None] * ratio[None, :]
+    hessian = -0.5 * (by_logdet + of.count * spread)
+    return Curvature(_symmetric(hessian), _symmetric(by_logdet), _symmetric(second), dv)
+
+
+def _symmetric(matrix: Array) -> Array:
+    return 0.5 * (matrix + matrix.T)
+
+
+def _dot(a: Effects, b: Effects) -> Array:
+    return add(jnp.sum(x * y) for x, y in zip(a, b, strict=True))
