@@ -38,9 +38,9 @@ def check_memory(
         else "Use fewer rows, columns or levels"
     )
     raise InputError(
-        f"The model needs about {1e-9 * needed:.3g} GB of memory for its {num_obs} rows"
+        f"The model needs about {1e-9 * needed:,.1f} GB of memory for its {num_obs} rows"
         f"{of_effects} (factorisation: {found.choice}), but this machine has "
-        f"{1e-9 * installed:.3g} GB. {remedy}, or take a larger machine."
+        f"{1e-9 * installed:,.1f} GB. {remedy}, or take a larger machine."
     )
 
 

@@ -172,7 +172,9 @@ def test_a_fit_is_near_the_exact_one(size):
         assert abs(a - b) < 0.02 * se
     for a, b, se in zip(mine.params.theta, exact.params.theta, error[2:], strict=True):
         assert abs(a - b) < 0.02 * se
-    np.testing.assert_allclose(np.linalg.inv(-mine.hessian), np.linalg.inv(-exact.hessian), rtol=0.05)
+    np.testing.assert_allclose(
+        np.linalg.inv(-mine.hessian), np.linalg.inv(-exact.hessian), rtol=0.05
+    )
     assert exact.monte_carlo_error == 0
     assert abs(mine.log_likelihood - exact.log_likelihood) < 4 * mine.monte_carlo_error
     assert mine.status == exact.status == 0
