@@ -340,28 +340,47 @@ class IterativeFactor(AbstractFactor):
         return jax.tree.map(jnp.negative, change)
 
     def covariance_blocks(self, factor: Scaled) -> Effects:
-        """Exact with S~ = I; the rest by probes, S~^-1 - 2 I + S~ having the same diagonal as
-        S~^-1 - I and, as its square over S~, less noise."""
+        """Of H~^-1 = [-K; I] S~^-1 [-K; I]' + I_DD, unscaled. With E = I - S~,
+
+            S~^-1 = I + E + E S~^-1 E,
+
+        where I is exact, E has no diagonal blocks, and the last term is exact on eigenvectors of S~
+        that one Krylov space holds, an average of squares elsewhere: inner blocks never fall below
+        M^-1. In leading blocks K E K' is an average too.
+        """
         product = self._product(factor)
+        ones = jnp.ones((joined.size(self._inner),), factor.own[0].dtype)
+        space = krylov.lanczos(product, ones)
+        known = krylov.ritz(space)
 
-        def one(z: Array) -> Effects:
-            y = krylov.solve(product, z)
-            left = joined.split(y - 2.0 * z + product(z), self._inner)
-            right = joined.split(z, self._inner)
-            lead = self._eliminated(factor, joined.split(y - z, self._inner))
-            other = self._eliminated(factor, right)
-            pairs_ = ((lead, other), *zip(left, right, strict=True))
-            return tuple(_symmetric(v[:, None] * w[None, :]) for v, w in pairs_)
+        def lead(x: Array) -> Array:
+            return self._eliminated(factor, joined.split(x, self._inner))
 
-        like = tuple(small.to_array(block) for block in factor.H.blocks)
-        first, *rest = self._mean(one, like)
+        def on_known(e: Array, total: Effects) -> Effects:
+            y, value = krylov.combine(space, known.vectors[:, e]), known.values[e]
+            inner = joined.split((1.0 - value) / jnp.sqrt(value) * y, self._inner)
+            first, *rest = (_outer(v, v) for v in (lead(y), *inner))
+            own = ((1.0 / value - 1.0) * first, *rest)
+            return tuple(t + v for t, v in zip(total, own, strict=True))
+
+        def beyond(z: Array) -> Effects:
+            z = z - krylov.combine(space, known.vectors @ (known.vectors.T @ (space.basis @ z)))
+            w = krylov.apply(krylov.lanczos(product, z), jax.lax.rsqrt)
+            v = w - product(w)
+            first = _outer(lead(v), lead(v)) + _outer(lead(z - product(z)), lead(z))
+            return (first, *(_outer(part, part) for part in joined.split(v, self._inner)))
+
         none = jax.tree.map(jnp.zeros_like, factor.H)
-        B = tuple(_plus_identity(jnp.zeros_like(v)) for v in rest)
+        zeros = tuple(small.to_array(block) for block in none.blocks)
+        found = jax.lax.fori_loop(0, known.values.shape[0], on_known, zeros)
+        B = tuple(_plus_identity(v) for v in zeros[1:])
         exact = self._completed(factor, B, none).blocks
-        blocks = (first, *rest)
+        parts = zip(exact, found, self._mean(beyond, zeros), strict=True)
+        first, *rest = (small.to_array(e) + f + m for e, f, m in parts)
+        scaled = (_at_least_identity(first), *rest)
         return tuple(
-            _congruent(small.solve_upper, L, small.to_array(e) + v)
-            for L, e, v in zip(factor.lower, exact, blocks, strict=True)
+            _congruent(small.solve_upper, L, block)
+            for L, block in zip(factor.lower, scaled, strict=True)
         )
 
 
@@ -397,5 +416,15 @@ def _mirrored(M: Array) -> Array:
     return small.to_array(small.from_array(M))
 
 
-def _symmetric(M: Array) -> Array:
-    return 0.5 * (M + jnp.swapaxes(M, 0, 1))
+def _outer(v: Array, w: Array) -> Array:
+    """(v w' + w v') / 2 by level, (column, column, level)."""
+    product = v[:, None] * w[None, :]
+    return 0.5 * (product + jnp.swapaxes(product, 0, 1))
+
+
+def _at_least_identity(M: Array) -> Array:
+    """Eigenvalues below 1 become 1; (row, column, level)."""
+    if M.shape[0] == 1:
+        return jnp.maximum(M, 1.0)
+    values, vectors = jnp.linalg.eigh(jnp.moveaxis(M, -1, 0))
+    return jnp.einsum("lie,le,lje->ijl", vectors, jnp.maximum(values, 1.0), vectors)

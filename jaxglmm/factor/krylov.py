@@ -27,16 +27,18 @@ Product = Callable[[Array], Array]
 
 _MAX_STEPS = 64  # vectors of a Krylov space kept
 _MAX_SOLVE = 1000
+_INVARIANT = 1e-4
 _ENOUGH = 1e-13  # of the largest weight: terms below it are rounding
 
 
 class Krylov(NamedTuple):
-    """An orthonormal basis (step, effect), T dense, the steps taken and |z|^2; unused rows of the
-    basis are zero, and T there that of the identity."""
+    """An orthonormal basis (step, effect), T dense, the steps taken, the length of the remainder
+    S Q - Q T and |z|^2; unused rows of the basis are zero, and T there that of the identity."""
 
     basis: Array
     T: Array
     count: Array
+    left: Array
     square: Array
 
 
@@ -85,7 +87,7 @@ def lanczos(product: Product, z: Array) -> Krylov:
             basis=jnp.zeros((size, z.shape[0]), z.dtype),
             diagonal=jnp.ones((size,), z.dtype),
             off=jnp.zeros((size + 1,), z.dtype),
-            last=z / jnp.sqrt(square),
+            last=z / jnp.where(square > 0, jnp.sqrt(square), 1.0),
             before=jnp.zeros_like(z),
             pivot=zero + 1.0,
             residual=zero + 1.0,
@@ -95,7 +97,7 @@ def lanczos(product: Product, z: Array) -> Krylov:
     used = jnp.arange(size) < state.count
     off = jnp.where(used, state.off[:size], 0.0)[1:]
     T = jnp.diag(state.diagonal) + jnp.diag(off, 1) + jnp.diag(off, -1)
-    return Krylov(state.basis, T, state.count, square)
+    return Krylov(state.basis, T, state.count, state.off[state.count], square)
 
 
 def combine(k: Krylov, coefficients: Array) -> Array:
@@ -111,6 +113,21 @@ def apply(k: Krylov, f: Callable[[Array], Array]) -> Array:
     """f(S) z."""
     values, vectors = jnp.linalg.eigh(k.T)
     return combine(k, jnp.sqrt(k.square) * vectors @ (f(values) * vectors[0]))
+
+
+class Ritz(NamedTuple):
+    """Eigenvectors of S, by their coordinates in columns, that a Krylov space holds; the columns of
+    others are zero."""
+
+    values: Array
+    vectors: Array
+
+
+def ritz(k: Krylov) -> Ritz:
+    """Those whose residual |S y - lambda y|, the remainder's share, is below 1e-4."""
+    values, vectors = jnp.linalg.eigh(k.T)
+    found = k.left * jnp.abs(vectors[k.count - 1]) < _INVARIANT
+    return Ritz(jnp.where(found, values, 1.0), jnp.where(found, vectors, 0.0))
 
 
 class Quadratic(NamedTuple):
