@@ -14,6 +14,8 @@ from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
 from jaxglmm.pattern import PROBES, AbstractPattern, Independent, carry_out, survey
 
+METHODS = ("laplace", "reml", "approximate_laplace")
+
 
 @dataclasses.dataclass(frozen=True)
 class Term:
@@ -80,6 +82,10 @@ class Problem:
         predictors: linear predictor that each column of X feeds, static.
         weights_multiply: prior weights multiply the log-density even where the law would divide
             its dispersion by them, static.
+        method: one of `METHODS`, static. "laplace": the marginal likelihood, u integrated out by
+            Laplace's approximation. "reml": beta is integrated out with u, under a flat prior.
+            "approximate_laplace": beta is at its joint mode with u for given theta and phi, and u
+            alone integrated out.
     """
 
     y: AnyArray
@@ -93,6 +99,7 @@ class Problem:
     predictors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     pattern: AbstractPattern = Independent()
     weights_multiply: bool = dataclasses.field(default=False, metadata={"static": True})
+    method: str = dataclasses.field(default="laplace", metadata={"static": True})
 
     @property
     def num_obs(self) -> int:
@@ -115,6 +122,7 @@ def make_problem(
     offset: Any = None,
     predictors: tuple[int, ...] | None = None,
     weights_multiply: bool = False,
+    method: str = "laplace",
     factorisation: str = "auto",
     probes: int = PROBES,
     pattern: AbstractPattern | None = None,
@@ -122,9 +130,9 @@ def make_problem(
     """A problem from arrays; codes must be concrete because the layout is planned from them.
 
     Missing weights and trials are ones, a missing offset is zero, and all columns of X feed the
-    first linear predictor unless `predictors` says otherwise. `factorisation` is one of
-    `control.FACTORISATIONS`, `probes` the number of random vectors of the iterative one; or
-    `pattern` is given.
+    first linear predictor unless `predictors` says otherwise. `method` is one of `METHODS`,
+    `factorisation` one of `control.FACTORISATIONS`, `probes` the number of random vectors of the
+    iterative one; or `pattern` is given.
     """
     n, p = X.shape
     ones = np.ones(n, dtype=np.result_type(y))
@@ -145,4 +153,5 @@ def make_problem(
         predictors=(0,) * p if predictors is None else predictors,
         pattern=pattern,
         weights_multiply=weights_multiply,
+        method=method,
     )

@@ -8,14 +8,15 @@ from jaxglmm.ascent import Estimate, maximise_rows, start
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.factor import choose
-from jaxglmm.likelihood import log_base
 from jaxglmm.marginal import laplace
+from jaxglmm.marginal.inside import constant, inward
+from jaxglmm.mode import zeros
 from jaxglmm.params import Params
 from jaxglmm.rows import arrange
 
 
 def initial_params(problem: Problem) -> Params:
-    """Starting values from closed forms: least squares and moments.
+    """Starting values from closed forms: least squares and moments; whatever the method.
 
     Args:
         problem: the model and its data.
@@ -23,7 +24,7 @@ def initial_params(problem: Problem) -> Params:
     Returns:
         Unconstrained parameters: beta (fixed,), theta (num_theta,), phi (num_phi,).
     """
-    return start(arrange(problem)).params
+    return start(arrange(problem).random_only).params
 
 
 def log_likelihood(params: Params, problem: Problem) -> Array:
@@ -32,15 +33,21 @@ def log_likelihood(params: Params, problem: Problem) -> Array:
     sum log p(y | eta(u)) - |u|^2 / 2 - log det H(u) / 2 at the conditional mode u of the spherical
     random effects. Differentiable to any order in `params` and in the arrays of `problem`. NaN
     where the law is not defined at `params` or H is not positive definite.
+
+    With `problem.method` "reml" it is the restricted log-likelihood, beta being integrated out with
+    u under a flat prior (the criterion that lme4, nlme and glmmTMB report); with
+    "approximate_laplace" beta is at its joint mode with u. Either is a function of theta and phi
+    alone: the mode is sought from `params.beta`, and the derivative in it is zero.
     """
     rows = arrange(problem)
-    return laplace.marginal(rows, choose(rows), params) + log_base(rows)
+    inner, begin = inward(rows, params, zeros(rows.random_only))
+    return laplace.marginal(rows, choose(rows), inner, begin) + constant(rows)
 
 
 def maximise(
     problem: Problem, control: Control = Control(), start: Params | None = None
 ) -> Estimate:
-    """The maximum-likelihood fit.
+    """The fit by `problem.method`: the maximum of `log_likelihood`.
 
     Args:
         problem: the model and its data; any array may be a tracer.

@@ -33,6 +33,7 @@ from jaxglmm.predictor import (
     random_effects,
     random_part,
     relative_factors,
+    shrunk,
     transpose_lambda,
     transpose_random,
 )
@@ -62,8 +63,11 @@ class _State(NamedTuple):
 
 
 def zeros(rows: Rows) -> Effects:
-    """u = 0."""
-    return tuple(jnp.zeros((g.num_latent, g.num_levels), rows.dtype) for g in rows.groupings)
+    """u = 0, and with it a beta inside."""
+    shapes = [(g.num_latent, g.num_levels) for g in rows.groupings]
+    if rows.fixed_inside:
+        shapes.append((rows.X.shape[0], 1))
+    return tuple(jnp.zeros(shape, rows.dtype) for shape in shapes)
 
 
 def gradient(rows: Rows, params: Params, u: Effects) -> Effects:
@@ -76,9 +80,9 @@ def gradient(rows: Rows, params: Params, u: Effects) -> Effects:
 def penalised_gradient(
     rows: Rows, lam: tuple[Array, ...], score_: Predictors, u: Effects
 ) -> Effects:
-    """Lambda' Z' score - u."""
+    """Lambda' Z' score - u (beta inside has no prior to pull it back)."""
     pulled = transpose_lambda(lam, transpose_random(rows, score_))
-    return minus(pulled, u)
+    return minus(pulled, shrunk(rows, u))
 
 
 def tight(rows: Rows) -> float:
@@ -106,11 +110,10 @@ def search(
     order of d. With an earlier H (`kept`, for factors that are dear) it is linear: steps shrink by
     some r each, and one leaves sqrt(d) r / (1 - r).
     """
-    if not rows.groupings:
+    if not start:
         return start, jnp.asarray(0), jnp.zeros((), rows.dtype)
     lam = relative_factors(rows, params.theta)
     fixed = fixed_part(rows, params.beta)
-    eps = jnp.finfo(rows.dtype).eps
 
     def factorise(W: tuple[Predictors, ...]) -> Any:
         return factor.factorise_safely(factor.assemble(rows, lam, W))
@@ -126,9 +129,12 @@ def search(
         )
         newton = factor.solve(factored, g)
         along, decrement = factor.inner(rows, g, state.step), factor.inner(rows, g, newton)
-        # At rounding level a slope has no sign to trust.
-        judged = state.slope > 100 * eps
-        back = judged & ~(along > -_OVERSHOOT * state.slope) | ~jnp.isfinite(decrement)
+        back = _turned(along, state.slope)
+        if factor.coupled:
+            # One component's step can turn another's slope: judge their sum, then each.
+            together = _turned(jnp.sum(along), jnp.sum(state.slope))
+            back = together & (back | ~jnp.any(back))
+        back = back | ~jnp.isfinite(decrement)
         halved = factor.per_component(rows, jnp.full_like(state.slope, -0.5), state.step)
         step = _select(rows, factor, back, halved, newton)
         moved = plus(u, step)
@@ -184,6 +190,15 @@ def _factor(factorise: Callable[[Any], Any], W: Any, kept: Kept) -> tuple[Any, A
     """The kept factor while it is of use, else that of W; and whether it is the latter."""
     factored = jax.lax.cond(kept.usable, lambda: kept.factored, lambda: factorise(W))
     return factored, ~kept.usable
+
+
+def _turned(along: Array, slope: Array) -> Array:
+    """Whether the slope at the end of a step has turned against that at its beginning.
+
+    At rounding level a slope has no sign to trust.
+    """
+    judged = slope > 100 * jnp.finfo(slope.dtype).eps
+    return judged & ~(along > -_OVERSHOOT * slope)
 
 
 def _select(rows: Rows, factor: AbstractFactor, which: Array, yes: Effects, no: Effects) -> Effects:

@@ -43,4 +43,4 @@ def unflatten(psi: Array, rows: Rows) -> Params:
 def free_params(rows: Rows, psi: Array) -> Array:
     """Which entries of psi are estimated: all but the coefficients of padding columns."""
     rest = psi.shape[0] - rows.num_fixed
-    return jnp.concatenate([rows.free, jnp.ones((rest,), bool)])
+    return jnp.concatenate([rows.free[: rows.num_fixed], jnp.ones((rest,), bool)])

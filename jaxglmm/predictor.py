@@ -1,8 +1,10 @@
 """The linear predictor and its transpose: eta = X beta + Z b + offset, b = Lambda(theta) u.
 
 Random effects b are a tuple with one array of shape (column, level) per grouping factor, spherical
-ones u have shape (latent, level): Lambda need not be square. A linear predictor is a tuple with one
-(slot, chunk) array per predictor of the law.
+ones u have shape (latent, level): Lambda need not be square. Where the fixed effects are inner
+variables (`Rows.fixed_inside`) beta is one more member of both, shape (fixed, 1), its Lambda the
+identity and its columns those of X; beta among the parameters is then empty. A linear predictor is
+a tuple with one (slot, chunk) array per predictor of the law.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxglmm.arrays import AnyArray, plus
+from jaxglmm.arrays import AnyArray, add, plus
 from jaxglmm.pattern import Nested
 from jaxglmm.rows import Rows, by_term
 
@@ -76,11 +78,14 @@ def total(rows: Rows, values: Array) -> Array:
 
 
 def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
-    """Lambda of each grouping factor, shape (column, latent): its terms' L on the diagonal."""
+    """Lambda of each member of the effects, (column, latent): its terms' L on the diagonal."""
     blocks: list[list[Array]] = [[] for _ in rows.groupings]
     for own in by_term(rows, theta):
         blocks[own.grouping].append(own.covariance.factor(own.theta, own.constants))
-    return tuple(of[0] if len(of) == 1 else jax.scipy.linalg.block_diag(*of) for of in blocks)
+    factors = [of[0] if len(of) == 1 else jax.scipy.linalg.block_diag(*of) for of in blocks]
+    if rows.fixed_inside:
+        factors.append(jnp.eye(rows.X.shape[0], dtype=rows.dtype))
+    return tuple(factors)
 
 
 def random_effects(factors: tuple[Array, ...], u: Effects) -> Effects:
@@ -143,30 +148,45 @@ def random_part(rows: Rows, b: Effects) -> Predictors:
     parts = []
     for a in range(rows.family.num_predictors):
         part = jnp.zeros((1, 1), rows.dtype)
-        for k, values in enumerate(b):
+        for k, values in enumerate(b[: len(rows.groupings)]):
             part = sum_columns(rows, k, a, part, lambda z, v, k=k: z * expand(rows, k, v), values)
         parts.append(part)
+    if rows.fixed_inside:
+        return plus(tuple(parts), _combination(rows, b[-1][:, 0]))
+    return tuple(parts)
+
+
+def _combination(rows: Rows, beta: Array) -> Predictors:
+    """X beta for every linear predictor."""
+    parts = []
+    for a in range(rows.family.num_predictors):
+        columns = [j for j, predictor in enumerate(rows.predictors) if predictor == a]
+        every = len(columns) == rows.X.shape[0]
+        x = rows.X if every else rows.X[jnp.asarray(columns, int)]
+        coefficients = beta if every else beta[jnp.asarray(columns, int)]
+        parts.append(jnp.tensordot(coefficients, x, axes=1))
     return tuple(parts)
 
 
 def fixed_part(rows: Rows, beta: Array) -> Predictors:
-    """X beta + offset for every linear predictor."""
-    parts = []
-    for a in range(rows.family.num_predictors):
-        columns = [j for j, predictor in enumerate(rows.predictors) if predictor == a]
-        every = len(columns) == rows.num_fixed
-        x = rows.X if every else rows.X[jnp.asarray(columns, int)]
-        coefficients = beta if every else beta[jnp.asarray(columns, int)]
-        part = jnp.tensordot(coefficients, x, axes=1)
-        parts.append(part + rows.offset if a == 0 else part)
-    return tuple(parts)
+    """X beta + offset for every linear predictor; the offset alone where beta is no parameter."""
+    if rows.fixed_inside:
+        others = (jnp.zeros((1, 1), rows.dtype),) * (rows.family.num_predictors - 1)
+        return (rows.offset, *others)
+    first, *rest = _combination(rows, beta)
+    return (first + rows.offset, *rest)
 
 
 def fixed_column(rows: Rows, k: Array) -> Predictors:
     """d eta / d psi_k at fixed u for the k-th parameter: a column of X, zero beyond the last."""
-    p = rows.num_fixed
-    if p == 0:
+    if rows.num_fixed == 0:
         return (jnp.zeros((1, 1), rows.dtype),) * rows.family.num_predictors
+    return unit_column(rows, k)
+
+
+def unit_column(rows: Rows, k: Array) -> Predictors:
+    """The k-th column of X by the linear predictor that it feeds, zero beyond the last."""
+    p = rows.X.shape[0]
     feeds = jnp.asarray([*rows.predictors, -1])[jnp.minimum(k, p)]
     column = rows.X[jnp.minimum(k, p - 1)]
     # A factor, not a `where`: that would keep XLA's CPU loops around it from vectorising.
@@ -182,17 +202,39 @@ def linear_predictor(rows: Rows, beta: Array, b: Effects) -> Predictors:
 
 def transpose_random(rows: Rows, r: Predictors) -> Effects:
     """Z' r, the gradient in b of sum(r * eta)."""
-    return tuple(
+    pulled = tuple(
         by_column(rows, k, lambda z, a, k=k: reduce(rows, k, z * r[a]))
         for k in range(len(rows.groupings))
     )
+    return (*pulled, _transpose_columns(rows, r)[:, None]) if rows.fixed_inside else pulled
 
 
 def transpose_fixed(rows: Rows, r: Predictors) -> Array:
-    """X' r, the gradient in beta of sum(r * eta)."""
-    pulled = jnp.zeros((rows.num_fixed,), rows.dtype)
+    """X' r, the gradient in beta of sum(r * eta); empty where beta is no parameter."""
+    return jnp.zeros((0,), rows.dtype) if rows.fixed_inside else _transpose_columns(rows, r)
+
+
+def _transpose_columns(rows: Rows, r: Predictors) -> Array:
+    """X' r."""
+    pulled = jnp.zeros((rows.X.shape[0],), rows.dtype)
     for a, values in enumerate(r):
         mine = np.asarray([predictor == a for predictor in rows.predictors], bool)
         values = jnp.broadcast_to(values, rows.y.shape)
         pulled = pulled + jnp.where(mine, jnp.tensordot(rows.X, values, axes=2), 0.0)
     return pulled
+
+
+def weigh(W: tuple[Predictors, ...], x: Predictors) -> Predictors:
+    """W x, row by row."""
+    return tuple(add(w * v for w, v in zip(row, x, strict=True)) for row in W)
+
+
+def shrunk(rows: Rows, u: Effects) -> Effects:
+    """The prior's precision times u: u itself, but for a beta inside, whose prior is flat.
+
+    Coefficients of padding columns are held by a normal prior: they are zero and cost nothing.
+    """
+    if not rows.fixed_inside:
+        return u
+    held = jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype)
+    return (*u[:-1], held[:, None] * u[-1])

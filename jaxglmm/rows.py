@@ -38,7 +38,7 @@ class Rows:
         constants: of each grouping factor and term, what its covariance structure is given.
         free: whether each column of X has a coefficient to estimate (padding has none).
         groupings: the factors' static structure.
-        family, predictors, one_to_one: as in `Problem` and `Layout`, static.
+        family, predictors, method, one_to_one: as in `Problem` and `Layout`, static.
     """
 
     y: Array
@@ -54,12 +54,23 @@ class Rows:
     groupings: tuple[Structure, ...] = dataclasses.field(metadata={"static": True})
     family: AbstractFamily = dataclasses.field(metadata={"static": True})
     predictors: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    method: str = dataclasses.field(metadata={"static": True})
     one_to_one: bool = dataclasses.field(metadata={"static": True})
 
     @property
+    def fixed_inside(self) -> bool:
+        """Fixed effects are inner variables beside u, no parameters: the last of the effects."""
+        return self.method != "laplace" and self.X.shape[0] > 0
+
+    @property
+    def random_only(self) -> Rows:
+        """The same rows with the fixed effects among the parameters."""
+        return dataclasses.replace(self, method="laplace")
+
+    @property
     def num_fixed(self) -> int:
-        """Number of fixed-effects columns, padding included."""
-        return self.X.shape[0]
+        """Number of fixed effects among the parameters, padding included."""
+        return 0 if self.fixed_inside else self.X.shape[0]
 
     @property
     def num_theta(self) -> int:
@@ -176,6 +187,7 @@ def arrange(problem: Problem, *, num_fixed: int | None = None, xp: Any = jnp) ->
         groupings=tuple(_structure(g) for g in problem.groupings),
         family=family,
         predictors=problem.predictors + (0,) * ((num_fixed or 0) - problem.X.shape[1]),
+        method=problem.method,
         one_to_one=layout.one_to_one,
     )
 

@@ -19,7 +19,6 @@ from jax import Array
 from jaxglmm import curvature
 from jaxglmm.arrays import plus
 from jaxglmm.ascent.objective import AbstractObjective, Point
-from jaxglmm.marginal.hessian import Curved
 from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
@@ -31,7 +30,7 @@ class Climb(NamedTuple):
     """State of the ascent: where it is, the metric, and the step it tries next."""
 
     at: Point
-    curved: Curved  # where the Hessian was last due
+    curved: Any  # of the objective, where the Hessian was last due
     kept: Any  # the factor of H at the last point evaluated, where the factor keeps
     metric: Array
     promise: Array  # of a full step, in log-likelihood
@@ -91,7 +90,7 @@ def _begin(objective: AbstractObjective, psi: Array, start: Effects) -> Climb:
     zero, none = jnp.zeros((), psi.dtype), jnp.zeros((psi.shape[0],) * 2, psi.dtype)
     return Climb(
         at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi), zero),
-        curved=Curved(none, tuple(jnp.zeros((psi.shape[0], *u.shape), psi.dtype) for u in start)),
+        curved=objective.uncurved(psi, start),
         kept=objective.blank,
         metric=none,
         promise=zero + jnp.inf,
@@ -157,7 +156,7 @@ def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
     return finite & (risen | level)
 
 
-def _curve(objective: AbstractObjective, point: Point, pieces: Any) -> tuple[Curved, Array]:
+def _curve(objective: AbstractObjective, point: Point, pieces: Any) -> tuple[Any, Array]:
     """The exact Hessian and its absolute inverse."""
     curved = objective.curve(point, pieces)
     return curved, curvature.ascent_metric(curvature.spectrum(-curved.hessian))

@@ -56,9 +56,14 @@ class AbstractObjective(abc.ABC):
         """Mode, value and gradient at psi, in reach of a step that promises so much; `start` is a
         guess of the mode."""
 
+    def uncurved(self, psi: Array, start: Effects) -> Any:
+        """What `curve` returns, of zeros."""
+        none = jnp.zeros((psi.shape[0],) * 2, psi.dtype)
+        return Curved(none, tuple(jnp.zeros((psi.shape[0], *u.shape), psi.dtype) for u in start))
+
     @abc.abstractmethod
-    def curve(self, point: Point, pieces: Any) -> Curved:
-        """The exact Hessian, and how the mode moves."""
+    def curve(self, point: Point, pieces: Any) -> Any:
+        """The exact Hessian `hessian` and how the mode moves, `du`, as fields of a tuple."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,18 +12,17 @@ import numpy as np
 from jax import Array
 
 from jaxglmm import curvature, status
-from jaxglmm.ascent.climb import Climb, climb
 from jaxglmm.ascent.estimate import Estimate
-from jaxglmm.ascent.objective import LaplaceObjective
+from jaxglmm.ascent.least_squares import by_least_squares, suits
+from jaxglmm.ascent.maximum import Maximum, by_laplace
 from jaxglmm.ascent.scales import term_scales
 from jaxglmm.ascent.start import Start, start
 from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
-from jaxglmm.factor import AbstractFactor, choose
+from jaxglmm.factor import choose
 from jaxglmm.families.base import BOUNDARY, UNBOUNDED
-from jaxglmm.likelihood import log_base
 from jaxglmm.marginal import laplace
-from jaxglmm.mode import zeros
+from jaxglmm.marginal.inside import constant, inward, outward
 from jaxglmm.params import Params, flatten, free_params, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows, by_term
@@ -41,25 +40,24 @@ def maximise_rows(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
-    factor = choose(rows)
-    begin = start(rows)
-    psi = flatten(begin.params if given is None else given)
+    begin = start(rows.random_only)
+    first = begin.params if given is None else given
     tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
-    objective = LaplaceObjective(rows, factor)
-    end = climb(objective, psi, zeros(rows), tolerance, control.max_iterations)
-    return _estimate(rows, factor, begin, end)
+    route = by_least_squares if suits(rows) else by_laplace
+    return _estimate(rows, begin, route(rows, first, tolerance, control.max_iterations))
 
 
-def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> Estimate:
-    params, u, signs = _rectify(rows, unflatten(end.at.psi, rows), end.at.u)
-    curved = end.curved.hessian * signs[:, None] * signs[None, :]
+def _estimate(rows: Rows, begin: Start, end: Maximum) -> Estimate:
+    params, u, signs = _rectify(rows, end.params, end.u)
+    curved = end.hessian * signs[:, None] * signs[None, :]
+    gradient = end.gradient * signs
     s = curvature.spectrum(-curved)
-    singular = _is_singular(rows, params, u)
+    singular = _is_singular(rows.random_only, params, u)
     limit = rows.family.limit(params.phi, jnp.maximum(begin.phi, begin.params.phi))
-    code = _status(rows, begin, end, s, curved, singular, limit)
+    code = _status(rows.random_only, begin, end, s, curved, singular, limit)
     return Estimate(
         params=params,
-        log_likelihood=end.at.value + log_base(rows),
+        log_likelihood=end.value + constant(rows),
         u=u,
         hessian=curved,
         status=code,
@@ -67,9 +65,9 @@ def _estimate(rows: Rows, factor: AbstractFactor, begin: Start, end: Climb) -> E
         limit=limit,
         iterations=end.iterations,
         passes=end.passes,
-        decrement=end.at.gradient @ curvature.ascent_metric(s) @ end.at.gradient,
+        decrement=gradient @ curvature.ascent_metric(s) @ gradient,
         smallest_eigenvalue=_smallest(s, rows),
-        monte_carlo_error=end.at.error,
+        monte_carlo_error=end.error,
     )
 
 
@@ -105,7 +103,7 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
 def _status(
     rows: Rows,
     begin: Start,
-    end: Climb,
+    end: Maximum,
     s: Spectrum,
     hessian: Array,
     singular: Array,
@@ -113,7 +111,7 @@ def _status(
 ) -> Array:
     p = rows.num_fixed
     left = _least_information(-hessian[:p, :p], begin.information)
-    finite = jnp.isfinite(end.at.value) & jnp.all(jnp.isfinite(end.at.gradient))
+    finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
     code = jnp.asarray(status.CONVERGED)
     code = jnp.where(_smallest(s, rows) < _FLAT, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
@@ -146,19 +144,22 @@ def _solve_jvp(
     d_rows = tangents[0]
     factor = choose(rows)
     est = _solve(rows, given, control)
-    psi = flatten(est.params)
+    params, u = inward(rows, est.params, est.u)
+    psi = flatten(params)
 
     def at_fixed_psi(r: Rows) -> tuple[Array, Array]:
-        value, gradient = laplace.refined(r, factor, psi, est.u)
-        return value + log_base(r), gradient
+        value, gradient = laplace.refined(r, factor, psi, u)
+        return value + constant(r), gradient
 
     _, (d_value, d_gradient) = jax.jvp(at_fixed_psi, (rows,), (d_rows,))
     s = curvature.spectrum(-est.hessian)
-    d_psi = curvature.pseudo_inverse(s, _FLAT) @ d_gradient
+    # A beta inside is no unknown of G: the inverse in all parameters has that in psi as its corner.
+    inside = est.hessian.shape[0] - psi.shape[0]
+    d_psi = (curvature.pseudo_inverse(s, _FLAT) @ jnp.pad(d_gradient, (inside, 0)))[inside:]
     d_psi = jnp.where(free_params(rows, psi), d_psi, 0.0)
-    _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, est.u), (rows, psi), (d_rows, d_psi))
+    _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, u), (rows, psi), (d_rows, d_psi))
     tangent = jax.tree.map(_zero_tangent, est)
-    moved = unflatten(d_psi, rows)
+    moved, d_u = outward(rows, unflatten(d_psi, rows), d_u)
     return est, dataclasses.replace(tangent, params=moved, log_likelihood=d_value, u=d_u)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.block import BlockFactor, choose_block
+from jaxglmm.factor.bordered import BorderedFactor
 from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
@@ -16,6 +17,8 @@ from jaxglmm.rows import Rows
 
 def choose(rows: Rows) -> AbstractFactor:
     """The cheapest structure that carries this design."""
+    if rows.fixed_inside:
+        return BorderedFactor(choose(rows.random_only), rows.free, rows.method == "reml")
     if not rows.groupings:
         return EmptyFactor()
     match rows.pattern:
@@ -33,6 +36,7 @@ def choose(rows: Rows) -> AbstractFactor:
 __all__ = [
     "AbstractFactor",
     "BlockFactor",
+    "BorderedFactor",
     "CrossedFactor",
     "DenseFactor",
     "EmptyFactor",

@@ -33,9 +33,8 @@ class AbstractFactor(abc.ABC):
     """Assemble, factorise, solve: one structure a class, a pytree of the index arrays it needs.
 
     A = Z'WZ, H = Lambda' A Lambda + I and its factor are pytrees that only the class itself looks
-    into. `selected_inverse` has the structure of H and holds the entries of H^-1 where H is not
-    zero, which is all that the gradient of log det H needs:
-    d log det H = sum(selected_inverse * dH).
+    into. `selected_inverse` holds the entries of H^-1 where H is not zero, which is all that the
+    gradient of log det H needs: d log det H = sum(selected_inverse * dH).
     """
 
     @property
@@ -51,6 +50,9 @@ class AbstractFactor(abc.ABC):
     keeps: ClassVar[bool] = False
     """Factorising costs far more than a pass over the rows: the mode finder takes steps with a
     factor of an earlier point as long as they converge fast."""
+
+    coupled: ClassVar[bool] = False
+    """Components of `inner` share unknowns: the mode finder judges a step by all of them."""
 
     @abc.abstractmethod
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Any:

@@ -45,7 +45,7 @@ class Eliminated(NamedTuple):
 
     lower: Stack  # of the blocks
     V: Array  # D^-1 C
-    schur: Array  # lower Cholesky factor of S
+    schur: joined.Root  # of S
 
 
 _Effect = tuple[Array, int, int, int]  # place of each row, column, predictor, factor
@@ -149,24 +149,24 @@ class CrossedFactor(AbstractFactor):
     def factorise(self, H: Bordered) -> Eliminated:
         lower = small.cholesky(H.blocks, safe=False)
         V, S = _eliminate(lower, H)
-        return Eliminated(lower, V, joined.cholesky(S, safe=False))
+        return Eliminated(lower, V, joined.root(S, safe=False))
 
     def factorise_safely(self, H: Bordered) -> Eliminated:
         lower = small.cholesky(H.blocks, safe=True)
         V, S = _eliminate(lower, H)
-        return Eliminated(lower, V, joined.cholesky(S, safe=True))
+        return Eliminated(lower, V, joined.root(S, safe=True))
 
     def solve(self, factor: Eliminated, g: Effects) -> Effects:
         rest = joined.join(g[1:]) - jnp.einsum("ilr,il->r", factor.V, g[0])
-        inner = joined.solve(factor.schur, rest[:, None])[:, 0]
+        inner = joined.root_solve(factor.schur, rest)
         first = small.solve(factor.lower, g[0]) - jnp.einsum("ilr,r->il", factor.V, inner)
         return (first, *joined.split(inner, joined.latent(self.groupings[1:])))
 
     def logdet(self, factor: Eliminated) -> Array:
-        return small.logdet(factor.lower) + joined.logdet(factor.schur)
+        return small.logdet(factor.lower) + joined.root_logdet(factor.schur)
 
     def selected_inverse(self, factor: Eliminated) -> Bordered:
-        inner = joined.inverse(factor.schur)
+        inner = joined.root_inverse(factor.schur)
         border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
         change = _products(border, factor.V)
         return Bordered(small.minus(small.inverse(factor.lower), change), border, inner)

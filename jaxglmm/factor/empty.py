@@ -63,7 +63,7 @@ class EmptyFactor(AbstractFactor):
 
     def inner(self, rows: Rows, a: Effects, b: Effects) -> Array:
         del a, b
-        return jnp.zeros((0,))
+        return jnp.zeros((0,), rows.dtype)
 
     def per_component(self, rows: Rows, values: Array, a: Effects) -> Effects:
         del values

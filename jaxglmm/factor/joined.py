@@ -11,7 +11,7 @@ from jax import Array
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Structure
 
-_HALVED = 288  # size up to which a triangle is not halved (measured on CPU)
+_HALVED = 144  # size up to which a matrix is not halved (measured on CPU)
 
 
 class Extent(NamedTuple):
@@ -83,23 +83,61 @@ def solve(lower: Array, right: Array) -> Array:
     return jax.lax.linalg.triangular_solve(lower, x, left_side=True, lower=True, transpose_a=True)
 
 
-def inverse(lower: Array) -> Array:
-    """(L L')^-1 = M M' with M = L^-T."""
-    return _outer(_inverse_transposed(lower))
+class Root(NamedTuple):
+    """A symmetric positive definite matrix S = L L' by its inverse root."""
+
+    upper: Array  # M = L^-T
+    diagonal: Array  # of L
 
 
-def _inverse_transposed(lower: Array) -> Array:
-    """L^-T, an upper triangle, by halves: most of the work is then in matrix products."""
-    n = lower.shape[0]
+def root(matrix: Array, *, safe: bool) -> Root:
+    """By halves: most of the work is in matrix products, which use all cores and depend on no
+    other library's threads. NaN, or (`safe`) a stand-in as that of `cholesky`, where there is none.
+    """
+    found = _root(matrix)
+    if not safe:
+        return found
+    bound = jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1))
+    fine = jnp.all(jnp.isfinite(found.upper))
+    upper = jnp.where(fine, found.upper, jnp.diag(1.0 / bound))
+    return Root(upper, jnp.where(fine, found.diagonal, bound))
+
+
+def _root(matrix: Array) -> Root:
+    """With S = [[A, B'], [B, C]], a = root of A and c = root of C - (B a)(B a)':
+
+    M = [[a, -a (B a)' c], [0, c]].
+    """
+    n = matrix.shape[0]
     if n <= _HALVED:
-        eye = jnp.eye(n, dtype=lower.dtype)
-        return jax.lax.linalg.triangular_solve(
+        lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+        eye = jnp.eye(n, dtype=matrix.dtype)
+        upper = jax.lax.linalg.triangular_solve(
             lower, eye, left_side=True, lower=True, transpose_a=True
         )
-    h = n // 2
-    a, c = _inverse_transposed(lower[:h, :h]), _inverse_transposed(lower[h:, h:])
-    b = -(a @ lower[h:, :h].T) @ c
-    return jnp.block([[a, b], [jnp.zeros((n - h, h), lower.dtype), c]])
+        return Root(upper, jnp.diagonal(lower))
+    h = _half(n)
+    a, first = _root(matrix[:h, :h])
+    below = matrix[h:, :h] @ a
+    c, second = _root(matrix[h:, h:] - below @ below.T)
+    corner = -(a @ below.T) @ c
+    upper = jnp.block([[a, corner], [jnp.zeros((n - h, h), matrix.dtype), c]])
+    return Root(upper, jnp.concatenate([first, second]))
+
+
+def root_solve(of: Root, right: Array) -> Array:
+    """S^-1 right; `right` is a vector."""
+    return of.upper @ (right @ of.upper)
+
+
+def root_logdet(of: Root) -> Array:
+    """log det S."""
+    return 2.0 * jnp.sum(jnp.log(of.diagonal))
+
+
+def root_inverse(of: Root) -> Array:
+    """S^-1 = M M'."""
+    return _outer(of.upper)
 
 
 def _outer(upper: Array) -> Array:
@@ -110,10 +148,15 @@ def _outer(upper: Array) -> Array:
     n = upper.shape[0]
     if n <= _HALVED:
         return upper @ upper.T
-    h = n // 2
+    h = _half(n)
     a, b, c = upper[:h, :h], upper[:h, h:], upper[h:, h:]
     corner = b @ c.T
     return jnp.block([[_outer(a) + b @ b.T, corner], [corner.T, _outer(c)]])
+
+
+def _half(n: int) -> int:
+    """About half of n, a multiple of 8."""
+    return -(-n // 16) * 8
 
 
 def logdet(lower: Array) -> Array:

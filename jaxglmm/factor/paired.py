@@ -50,7 +50,7 @@ class Eliminated(NamedTuple):
 
     lower: Stack  # of the blocks
     V: Parts  # D^-1 C
-    schur: Array  # lower Cholesky factor of S
+    schur: joined.Root  # of S
 
 
 @jax.tree_util.register_dataclass
@@ -181,7 +181,7 @@ class PairedFactor(AbstractFactor):
         lower = small.cholesky(H.blocks, safe=safe)
         V = self._solve_blocks(lower, H.cells)
         S = tuple(R - change for R, change in zip(H.inner, self._products(H.cells, V), strict=True))
-        return Eliminated(lower, V, joined.cholesky(self._dense(S), safe=safe))
+        return Eliminated(lower, V, joined.root(self._dense(S), safe=safe))
 
     def _solve_blocks(self, lower: Stack, C: Parts) -> Parts:
         """D^-1 C."""
@@ -243,16 +243,16 @@ class PairedFactor(AbstractFactor):
             v - self._from_lead(m, V, g[0])
             for m, (v, V) in enumerate(zip(g[1:], factor.V, strict=True))
         )
-        solved = joined.solve(factor.schur, joined.join(rest)[:, None])[:, 0]
+        solved = joined.root_solve(factor.schur, joined.join(rest))
         inner = joined.split(solved, self._inner)
         back = add(self._to_lead(m, V, inner[m]) for m, V in enumerate(factor.V))
         return (small.solve(factor.lower, g[0]) - back, *inner)
 
     def logdet(self, factor: Eliminated) -> Array:
-        return small.logdet(factor.lower) + joined.logdet(factor.schur)
+        return small.logdet(factor.lower) + joined.root_logdet(factor.schur)
 
     def selected_inverse(self, factor: Eliminated) -> Sparse:
-        inner = self._sparse(joined.inverse(factor.schur))
+        inner = self._sparse(joined.root_inverse(factor.schur))
         cells = tuple(-C for C in self._through(factor.V, inner))
         blocks = small.inverse(factor.lower)
         for C, V, at in zip(cells, factor.V, self.pattern.cells, strict=True):
@@ -278,7 +278,7 @@ class PairedFactor(AbstractFactor):
         """By hand, as `CrossedFactor`: E = dC - dD V on cells, S' on the entries of S."""
         del H
         V, inverse = factor.V, small.inverse(factor.lower)
-        dense = joined.inverse(factor.schur)
+        dense = joined.root_inverse(factor.schur)
 
         def parts(d: Sparse) -> tuple[Array, Parts, Parts, Array]:
             bent = tuple(

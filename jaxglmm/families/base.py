@@ -46,6 +46,11 @@ class AbstractFamily(abc.ABC):
     elementwise: ClassVar[bool] = False
 
     @property
+    def least_squares(self) -> bool:
+        """log_kernel is -weight (y - eta)^2 exp(-2 phi) / 2 - phi, with a single phi."""
+        return False
+
+    @property
     def known(self) -> dict[str, float]:
         """Parameters of the law's own that are not estimated, by name."""
         return {}

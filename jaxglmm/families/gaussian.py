@@ -45,6 +45,10 @@ class Gaussian(AbstractFamily):
     def shifts(self) -> bool:
         return isinstance(self.link, Identity)
 
+    @property
+    def least_squares(self) -> bool:
+        return isinstance(self.link, Identity) and self.sigma is None
+
     def free(self) -> Gaussian:
         return dataclasses.replace(self, sigma=None)
 

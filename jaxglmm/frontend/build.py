@@ -11,7 +11,7 @@ import numpy as np
 from jaxglmm import covariance as structures
 from jaxglmm import families
 from jaxglmm.control import Control
-from jaxglmm.design import Grouping, Problem, Term, make_problem
+from jaxglmm.design import METHODS, Grouping, Problem, Term, make_problem
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.formula import parse
 from jaxglmm.frontend.frame import Frame
@@ -57,6 +57,7 @@ def build(
     weights: Any = None,
     trials: Any = None,
     offset: Any = None,
+    method: str = "laplace",
     contrasts: str | Mapping[str, str] = "treatment",
     covariance: Mapping[str, Any] | None = None,
     matrices: Mapping[str, Any] | None = None,
@@ -75,6 +76,8 @@ def build(
     """
     if not isinstance(control, Control):
         raise InputError(f"control: expected a jaxglmm.Control, got {type(control).__name__}.")
+    if method not in METHODS:
+        raise InputError(f"method: '{method}' is not known here; use one of {', '.join(METHODS)}.")
     if covariance is not None and not isinstance(covariance, Mapping):
         raise InputError(
             f"covariance: {covariance!r} is no dict of grouping factors and structures; "
@@ -100,10 +103,12 @@ def build(
     law = known_dispersion(law, dispersion, used)
     check_residual(law, used)
     named = [a for a in (weights, trials, offset, subset) if isinstance(a, str)]
-    return _problem(law, used, control), _labels(used, frame, named)
+    return _problem(law, used, method, control), _labels(used, frame, named)
 
 
-def _problem(law: families.AbstractFamily, data: ModelData, control: Control) -> Problem:
+def _problem(
+    law: families.AbstractFamily, data: ModelData, method: str, control: Control
+) -> Problem:
     groupings = tuple(
         Grouping(
             codes=g.codes,
@@ -130,6 +135,7 @@ def _problem(law: families.AbstractFamily, data: ModelData, control: Control) ->
         offset=own[2],
         weights_multiply=control.weights == "likelihood",
         pattern=carry_out(found, codes, num_levels, latent, control.probes),
+        method=method,
     )
 
 

@@ -41,6 +41,7 @@ class Fitted(NamedTuple):
 
 def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
     """Maximise and describe in one compiled program, shared by all problems of a bucket."""
+    integrated = problem.method == "reml"
     problem, basis = change_basis(problem)
     rows = padded_rows(problem)
     if start is not None and basis is not None:
@@ -54,7 +55,8 @@ def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
     estimate = _cut_estimate(estimate, problem, rows)
     covariance = vcov.joint(estimate.hessian)
     if basis is not None:
-        estimate, covariance = basis.outward(estimate), basis.covariance_outward(covariance)
+        estimate = basis.outward(estimate, integrated=integrated)
+        covariance = basis.covariance_outward(covariance)
     return Fitted(
         estimate=estimate,
         covariance=covariance,
@@ -69,7 +71,7 @@ def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
 
 def _maximise_and_describe(rows: Rows, given: Params | None, *, control: Control) -> Any:
     estimate = maximise_rows(rows, control, given)
-    params, u = estimate.params, estimate.u
+    params, u, rows = estimate.params, estimate.u, rows.random_only
     covariances = effects.conditional_covariances(rows, params, u)
     diagonals = tuple(jax.numpy.einsum("iil->il", c) for c in covariances)
     values, at_bound = natural(rows, params), bounds.at_bound(rows, params, u)
@@ -119,9 +121,10 @@ def mode_variances(
 def _at_estimate(
     problem: Problem, estimate: Estimate
 ) -> tuple[Rows, Params, tuple[np.ndarray, ...], Basis | None]:
-    """What the programs about a fit ask for, in the basis of the fit."""
+    """What the programs about a fit ask for, in the basis of the fit; whatever the method, the
+    fixed effects are parameters there."""
     problem, basis = change_basis(problem)
-    rows = padded_rows(problem)
+    rows = padded_rows(problem).random_only
     params = estimate.params if basis is None else basis.inward(estimate.params)
     return rows, _pad_params(params, problem, rows), _pad_effects(estimate.u, rows), basis
 
@@ -129,11 +132,11 @@ def _at_estimate(
 def _kept(problem: Problem, rows: Rows, size: int) -> np.ndarray:
     """Which entries of the padded parameter vector are the problem's own."""
     index = np.arange(size)
-    return index[(index < problem.X.shape[1]) | (index >= rows.num_fixed)]
+    return index[(index < problem.X.shape[1]) | (index >= rows.X.shape[0])]
 
 
 def _pad_params(params: Params, problem: Problem, rows: Rows) -> Params:
-    extra = rows.num_fixed - problem.X.shape[1]
+    extra = rows.X.shape[0] - problem.X.shape[1]
     as_float = [np.asarray(v, rows.dtype) for v in (params.beta, params.theta, params.phi)]
     return Params(np.pad(as_float[0], (0, extra)), as_float[1], as_float[2])
 

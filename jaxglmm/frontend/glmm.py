@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxglmm.control import Control
-from jaxglmm.design import Problem
+from jaxglmm.design import METHODS, Problem
 from jaxglmm.errors import InputError
 from jaxglmm.families import AbstractFamily
 from jaxglmm.frontend.build import build
@@ -19,7 +19,7 @@ from jaxglmm.frontend.result import GLMM
 from jaxglmm.links import AbstractLink
 from jaxglmm.params import Params
 
-_METHODS = ("laplace", "reml", "agq", "approximate_laplace", "mpl", "rempl")
+_KNOWN = (*METHODS, "agq", "mpl", "rempl")
 
 
 def glmm(
@@ -45,7 +45,7 @@ def glmm(
     control: Control = Control(),
     progress: bool | None = None,
 ) -> GLMM:
-    """Fit a generalized linear mixed model by maximum likelihood (Laplace's approximation).
+    """Fit a generalized linear mixed model by maximum likelihood (Laplace's approximation) or REML.
 
     g(E[y | b]) = X beta + Z b + offset, b ~ N(0, Sigma(theta)), y | b ~ family.
 
@@ -66,7 +66,15 @@ def glmm(
             the responses). Other formulas are not yet supported.
         zero_inflation, thresholds, quadrature_points: reserved; only the defaults are supported
             yet.
-        method: "laplace"; the others of the documentation are not yet supported.
+        method: "laplace": maximum likelihood, random effects integrated out by Laplace's
+            approximation (exactly, where the model is linear and normal). "reml": fixed effects are
+            integrated out too, under a flat prior: restricted maximum likelihood for the linear
+            mixed model (lme4, nlme), its Laplace approximation for all others (glmmTMB's
+            REML = TRUE); `log_likelihood` is then the restricted one, which depends on the coding
+            of the fixed effects. "approximate_laplace": fixed effects are maximised with the
+            random ones for given variances, which is faster and slightly biased (lme4's nAGQ = 0);
+            `log_likelihood` is Laplace's at these estimates. "agq", "mpl" and "rempl" are not yet
+            supported.
         contrasts: "treatment", "sum" or "full", or {column: coding}.
         covariance: {group: structure}, the long way of `diag(1 + x | g)`; or {group: matrix} of
             zeros and ones: the covariances that are zero, and those to be estimated.
@@ -91,6 +99,7 @@ def glmm(
         "weights": _own(weights),
         "trials": _own(trials),
         "offset": _own(offset),
+        "method": method,
         "contrasts": contrasts,
         "covariance": _own_each(covariance),
         "matrices": _own_each(matrices),
@@ -128,10 +137,10 @@ def _check_supported(
     thresholds: str,
     quadrature_points: int | None,
 ) -> None:
-    if method not in _METHODS:
-        raise InputError(f"method: '{method}' is not known; known methods: {', '.join(_METHODS)}.")
+    if method not in _KNOWN:
+        raise InputError(f"method: '{method}' is not known; known methods: {', '.join(_KNOWN)}.")
     later = {
-        f"method='{method}'": method != "laplace",
+        f"method='{method}'": method not in METHODS,
         "zero_inflation": zero_inflation is not None,
         "thresholds": thresholds != "flexible",
         "quadrature_points": quadrature_points is not None,
@@ -139,8 +148,9 @@ def _check_supported(
     for argument, used in later.items():
         if used:
             raise InputError(
-                f"{argument}: not yet supported; this version fits by method='laplace' with a "
-                "constant dispersion and without zero inflation. Leave the argument out."
+                f"{argument}: not yet supported; this version fits by method='laplace', 'reml' or "
+                "'approximate_laplace', with a constant dispersion and without zero inflation. "
+                "Leave the argument out."
             )
 
 

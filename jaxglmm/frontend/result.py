@@ -77,7 +77,6 @@ class GLMM:
         labels: their names.
         solution: estimates without names.
         arguments: what else the call was given.
-        method: "laplace".
     """
 
     formula: str
@@ -85,9 +84,13 @@ class GLMM:
     labels: Labels
     solution: Fitted
     arguments: dict[str, Any]
-    method: str = "laplace"
 
     # ----- numbers -----------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """How it was fitted: "laplace", "reml" or "approximate_laplace"."""
+        return self.problem.method
 
     @property
     def estimate(self) -> Estimate:
@@ -121,7 +124,8 @@ class GLMM:
 
     @property
     def log_likelihood(self) -> float:
-        """Marginal log-likelihood by Laplace's approximation, fully normalised."""
+        """Marginal log-likelihood by Laplace's approximation, fully normalised; restricted (beta
+        integrated out) under "reml"."""
         return float(self.estimate.log_likelihood)
 
     @property

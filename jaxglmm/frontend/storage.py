@@ -28,7 +28,7 @@ from jaxglmm.params import Params
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FORMAT = 1
+_FORMAT = 2
 # What NumPy, zipfile and zlib raise on files that are not whole archives.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 _ARRAYS = ("weights", "trials", "offset", "subset")

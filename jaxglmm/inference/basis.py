@@ -42,13 +42,23 @@ class Basis(NamedTuple):
         beta = self.A[:p, :p] @ np.asarray(params.beta) - self.origin
         return dataclasses.replace(params, beta=beta)
 
-    def outward(self, estimate: Estimate) -> Estimate:
-        """The caller's estimate from that of the fit."""
+    def outward(self, estimate: Estimate, *, integrated: bool = False) -> Estimate:
+        """The caller's estimate from that of the fit.
+
+        Where beta is `integrated` out under a flat prior, the volume element of its own basis is
+        part of the log-likelihood: d beta = |det T| d beta~.
+        """
         p = estimate.params.beta.shape[0]
         beta = self.T[:p, :p] @ (np.asarray(estimate.params.beta) + self.origin)
         params = dataclasses.replace(estimate.params, beta=beta)
         hessian = self.A.T @ np.asarray(estimate.hessian) @ self.A
-        return dataclasses.replace(estimate, params=params, hessian=hessian)
+        volume = np.linalg.slogdet(self.T[:p, :p])[1] if integrated else 0.0
+        return dataclasses.replace(
+            estimate,
+            params=params,
+            hessian=hessian,
+            log_likelihood=estimate.log_likelihood + volume,
+        )
 
     def covariance_inward(self, V: np.ndarray) -> np.ndarray:
         """The same matrix for the parameters of the fit; of all parameters, or beta alone."""

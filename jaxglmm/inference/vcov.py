@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxglmm.arrays import add, minus
+from jaxglmm.arrays import minus
 from jaxglmm.factor import choose
 from jaxglmm.likelihood import score_and_weights
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Effects,
-    Predictors,
     fixed_column,
     linear_predictor,
     random_effects,
@@ -22,6 +21,7 @@ from jaxglmm.predictor import (
     transpose_fixed,
     transpose_lambda,
     transpose_random,
+    weigh,
 )
 from jaxglmm.rows import Rows
 
@@ -68,16 +68,12 @@ def conditional(rows: Rows, params: Params, u: Effects) -> Array:
     def information(j: Array) -> Array:
         """Column j of the Schur complement: weigh the residual of X_j after its random part."""
         x = fixed_column(rows, j)
-        weighed = _weigh(W, x)
+        weighed = weigh(W, x)
         pulled = transpose_lambda(lam, transpose_random(rows, weighed))
         explained = random_part(rows, random_effects(lam, factor.solve(factored, pulled)))
-        return transpose_fixed(rows, _weigh(W, minus(x, explained)))
+        return transpose_fixed(rows, weigh(W, minus(x, explained)))
 
     matrix = jax.lax.map(information, jnp.arange(rows.num_fixed))
     matrix = matrix + jnp.diag(jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype))
     inverse = jnp.linalg.inv(0.5 * (matrix + matrix.T))
     return jnp.where(rows.free[:, None] & rows.free[None, :], inverse, 0.0)
-
-
-def _weigh(W: tuple[Predictors, ...], x: Predictors) -> Predictors:
-    return tuple(add(w * v for w, v in zip(row, x, strict=True)) for row in W)

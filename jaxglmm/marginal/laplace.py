@@ -47,6 +47,7 @@ from jaxglmm.predictor import (
     random_effects,
     random_part,
     relative_factors,
+    shrunk,
     total,
     transpose_fixed,
     transpose_lambda,
@@ -75,9 +76,12 @@ def log_likelihood(rows: Rows, factor: AbstractFactor, params: Params, u: Effect
     return joint(rows, params, u) - 0.5 * logdet
 
 
-def marginal(rows: Rows, factor: AbstractFactor, params: Params) -> Array:
-    """The same from the data alone: finds the mode; differentiable to any order."""
-    u = find_mode(rows, factor, params, zeros(rows))
+def marginal(
+    rows: Rows, factor: AbstractFactor, params: Params, begin: Effects | None = None
+) -> Array:
+    """The same from the data alone: finds the mode, from `begin` or zero; differentiable to any
+    order."""
+    u = find_mode(rows, factor, params, zeros(rows) if begin is None else begin)
     return log_likelihood(rows, factor, params, u)
 
 
@@ -129,7 +133,8 @@ def pieces(
 
 
 def _square(rows: Rows, u: Effects) -> Array:
-    return sum((jnp.sum(v * v) for v in u), jnp.zeros((), rows.dtype))
+    pairs = zip(u, shrunk(rows, u), strict=True)
+    return sum((jnp.sum(v * w) for v, w in pairs), jnp.zeros((), rows.dtype))
 
 
 def gradient(rows: Rows, factor: AbstractFactor, params: Params, at: Pieces) -> Params:

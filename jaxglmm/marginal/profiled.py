@@ -49,17 +49,24 @@ class Sums(NamedTuple):
     count: Array  # m
 
 
+class Residual(NamedTuple):
+    """The penalised least squares of one theta."""
+
+    square: Array  # r2
+    slopes: Array  # r2_i
+    v: Effects  # with beta as its last member
+    e: Effects
+    factored: Any
+
+
 class Profile(NamedTuple):
     """One point theta."""
 
     value: Array
+    error: Array  # standard error of `value`, where log det H is an estimate
     gradient: Array
-    v: Effects  # with beta as its last member
-    factored: Any
+    least: Residual
     P: Any
-    e: Effects
-    residual: Array  # r2
-    slopes: Array  # r2_i
 
 
 class Curvature(NamedTuple):
@@ -87,26 +94,37 @@ def sums(rows: Rows, factor: AbstractFactor, origin: Array) -> Sums:
     )
 
 
-def profile(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Profile:
-    """Value and gradient at theta, relative to sigma."""
+def residual(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Residual:
+    """The least squares at theta, relative to sigma."""
     lam = relative_factors(rows, theta)
     factored = factor.factorise(factor.penalise(of.A, lam))
     pulled = transpose_lambda(lam, of.g)
     v = factor.solve(factored, pulled)
-    residual = of.square - _dot(pulled, v)
     e = minus(of.g, factor.times(of.A, random_effects(lam, v)))
-    P = factor.selected_inverse(factored)
+    slopes = jax.grad(lambda t: _minus_twice(rows, t, e, v))(theta)
+    return Residual(of.square - _dot(pulled, v), slopes, v, e, factored)
 
-    def logdet_and_residual(theta: Array) -> tuple[Array, Array]:
-        lam = relative_factors(rows, theta)
-        logdet = jnp.sum(factor.contract(P, factor.penalise(of.A, lam)))
-        return logdet, -2.0 * _dot(e, random_effects(lam, v))
 
-    by_logdet, slopes = jax.jacrev(logdet_and_residual)(theta)
+def _minus_twice(rows: Rows, theta: Array, e: Effects, v: Effects) -> Array:
+    """-2 e' Lambda v."""
+    return -2.0 * _dot(e, random_effects(relative_factors(rows, theta), v))
+
+
+def _against(rows: Rows, factor: AbstractFactor, A: Any, P: Any, theta: Array) -> Array:
+    """tr(P H), whose derivatives in theta with P held are those of log det H and tr(P H_ij)."""
+    H = factor.penalise(A, relative_factors(rows, theta))
+    return jnp.sum(factor.contract(P, H))
+
+
+def profile(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Profile:
+    """Value and gradient at theta, relative to sigma."""
+    least = residual(rows, factor, of, theta)
+    logdet, P, error = factor.measure(least.factored)
+    by_logdet = jax.grad(lambda t: _against(rows, factor, of.A, P, t))(theta)
     m = of.count
-    value = -0.5 * factor.logdet(factored) - 0.5 * m * (1.0 + jnp.log(residual / m))
-    gradient = -0.5 * (by_logdet + m * slopes / residual)
-    return Profile(value, gradient, v, factored, P, e, residual, slopes)
+    value = -0.5 * logdet - 0.5 * m * (1.0 + jnp.log(least.square / m))
+    gradient = -0.5 * (by_logdet + m * least.slopes / least.square)
+    return Profile(value, 0.5 * error, gradient, least, P)
 
 
 def curve(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array, at: Profile) -> Curvature:
@@ -114,29 +132,26 @@ def curve(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array, at: Profil
     lam, push_lambda = jax.linearize(lambda t: relative_factors(rows, t), theta)
     H, push_h = jax.linearize(lambda lam: factor.penalise(of.A, lam), lam)
 
-    def logdet(theta: Array) -> Array:
-        lam = relative_factors(rows, theta)
-        return jnp.sum(factor.contract(at.P, factor.penalise(of.A, lam)))
+    least = at.least
 
-    def residual(theta: Array, e: Effects, v: Effects) -> Array:
-        return -2.0 * _dot(e, random_effects(relative_factors(rows, theta), v))
+    def slopes(theta: Array, e: Effects, v: Effects) -> Array:
+        return jax.grad(lambda t: _minus_twice(rows, t, e, v))(theta)
 
     def column(direction: Array) -> tuple[Effects, Array, Any]:
         d_lam = push_lambda(direction)
-        moved = random_effects(d_lam, at.v)
+        moved = random_effects(d_lam, least.v)
         bent = transpose_lambda(lam, factor.times(of.A, moved))
-        dv = factor.solve(at.factored, minus(transpose_lambda(d_lam, at.e), bent))
+        dv = factor.solve(least.factored, minus(transpose_lambda(d_lam, least.e), bent))
         db = plus(moved, random_effects(lam, dv))
         de = tuple(-part for part in factor.times(of.A, db))
-        slope = jax.grad(residual)
-        _, d_slope = jax.jvp(slope, (theta, at.e, at.v), (direction, de, dv))
+        _, d_slope = jax.jvp(slopes, (theta, least.e, least.v), (direction, de, dv))
         return dv, d_slope, push_h(d_lam)
 
     dv, second, d_h = jax.lax.map(column, jnp.eye(theta.shape[0], dtype=theta.dtype))
-    traces = factor.trace_products(H, at.factored, at.P, d_h)
-    by_logdet = jax.hessian(logdet)(theta) - traces
-    ratio = at.slopes / at.residual
-    spread = second / at.residual - ratio[:, None] * ratio[None, :]
+    traces = factor.trace_products(H, least.factored, at.P, d_h)
+    by_logdet = jax.hessian(lambda t: _against(rows, factor, of.A, at.P, t))(theta) - traces
+    ratio = least.slopes / least.square
+    spread = second / least.square - ratio[:, None] * ratio[None, :]
     hessian = -0.5 * (by_logdet + of.count * spread)
     return Curvature(_symmetric(hessian), _symmetric(by_logdet), _symmetric(second), dv)
 

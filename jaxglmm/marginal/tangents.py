@@ -99,6 +99,7 @@ class RowSums(AbstractSums):
     def __init__(self, rows: Rows, factor: AbstractFactor, at: Pieces, params: Params) -> None:
         self.rows, self.factor, self.at, self.params = rows, factor, at, params
         self.axes = range(len(at.s))
+        self.Q = factor.spread(at.levels.P, relative_factors(rows, params.theta))
         variables = range(len(at.s) + params.phi.shape[0])
         self.fourth = tuple(tuple(self._weighted(a, i) for i in variables) for a in self.axes)
         self.second = tuple(tuple(self._second(i, j) for j in variables) for i in variables)
@@ -177,8 +178,12 @@ class RowSums(AbstractSums):
         )
 
     def _leveraged(self, d_Q: Any, variables: range) -> tuple[Array, ...]:
-        """sum_ab h'_ab d^3 log p_abi / 2."""
-        d_h, axes, law = self.factor.leverages(self.rows, d_Q), self.axes, self.at.law
+        """sum_ab h'_ab d^3 log p_abi / 2; h is not linear in Q for every structure."""
+
+        def leverages(Q: Any) -> tuple[Predictors, ...]:
+            return self.factor.leverages(self.rows, Q)
+
+        d_h, axes, law = jax.jvp(leverages, (self.Q,), (d_Q,))[1], self.axes, self.at.law
         return tuple(
             0.5 * add(d_h[a][b] * partial(law, a, b, i) for a in axes for b in axes)
             for i in variables

@@ -140,6 +140,24 @@ def test_nbinom2_tends_to_poisson():
     np.testing.assert_allclose(near, limit, atol=1e-6)
 
 
+def test_a_known_sigma_is_no_parameter():
+    y, eta, weight, sigma = 1.3, 0.4, 2.0, 0.7
+    known, free = families.Gaussian(sigma=sigma), families.Gaussian()
+    none, phi = np.zeros(0), np.log([sigma])
+    assert (known.num_phi, known.phi_names, known.known) == (0, (), {"sigma": sigma})
+    assert (free.num_phi, free.phi_names, free.known) == (1, ("sigma",), {})
+    assert known.free() == free
+    np.testing.assert_allclose(
+        known.log_prob(y, eta, none, weight), free.log_prob(y, eta, phi, weight), rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        known.variance(eta, none, weight), free.variance(eta, phi, weight), rtol=1e-14
+    )
+    for sigma in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(InputError, match="positive number"):
+            families.Gaussian(sigma=sigma)
+
+
 @pytest.mark.parametrize("bad", ["poison", "", 3, None])
 def test_unknown_families_are_refused(bad):
     with pytest.raises(InputError, match="family"):

@@ -4,7 +4,7 @@
 
 FOLDER holds calls.json (the models in our words), cases/ID.json (the fits) and data/NAME.csv with
 NAME.json (the rows; level orders and origin). Kept are the models that
-maximum likelihood by Laplace's method can fit with what jaxglmm has, on data that may be published;
+Laplace's method and REML can fit with what jaxglmm has, on data that may be published;
 the rest is listed with its reason. A case of cases.json has
 
 - call: the arguments of `jaxglmm.glmm`, where "data" is a name; R_call, package: what was run.
@@ -32,6 +32,7 @@ from typing import Any
 HERE = Path(__file__).parent
 BUNDLED = HERE.parents[1] / "jaxglmm" / "datasets" / "data"
 FAMILIES = {"gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom2", "beta"}
+METHODS = {"laplace", "reml"}
 MAX_GZ_BYTES = 300_000
 NUM_LEVELS = 10
 
@@ -69,11 +70,11 @@ def reason_to_skip(call: Json, source: Json, about: Json) -> str:
         return call["not_comparable"]
     reasons = {
         f"family {call['family']}": call["family"] not in FAMILIES,
-        f"method {call['method']}": call["method"] != "laplace",
+        f"method {call['method']}": call["method"] not in METHODS,
         "zero inflation": "zero_inflation" in call,
         "dispersion formula": call.get("dispersion", "~ 0") != "~ 0",
         "data not for publication": about["origin"].startswith("shared-only"),
-        "R could not fit it": not (source["results"] or {}).get("fixef"),
+        "R could not fit it": not {"fixef", "aic"} <= set(source["results"] or {}),
     }
     return next((text for text, holds in reasons.items() if holds), "")
 
@@ -115,7 +116,7 @@ def compact(call: Json, source: Json) -> Json:
             "se": accurate or fixed["se"],
             "se_kind": "conditional" if other else se_kind(source),
         },
-        "vcov_conditional": results["vcov"] if is_lmer(source) else results.get("vcov_rx"),
+        "vcov_conditional": results["vcov"] if is_linear(source) else results.get("vcov_rx"),
         "random": [random_term(term, source) for term in results.get("random") or []],
         "family_parameters": family_parameters(call["family"], results),
         "random_effects": [
@@ -130,12 +131,12 @@ def compact(call: Json, source: Json) -> Json:
 def se_kind(source: Json) -> str:
     if source["package"] == "stats":
         return "joint=conditional"
-    return "conditional" if is_lmer(source) else "joint"
+    return "conditional" if is_linear(source) else "joint"
 
 
-def is_lmer(source: Json) -> bool:
-    """A linear mixed model of lme4, whose vcov() is given the covariance parameters."""
-    return source["R_call"].startswith("lmer(")
+def is_linear(source: Json) -> bool:
+    """A linear mixed model of lme4 or nlme, whose vcov() is given the covariance parameters."""
+    return source["R_call"].startswith(("lmer(", "lme("))
 
 
 def independent(source: Json) -> Json:
