@@ -12,7 +12,7 @@ from jaxglmm.arrays import AnyArray
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.families import AbstractFamily
 from jaxglmm.layout import Layout, make_layout
-from jaxglmm.pattern import AbstractPattern, Independent, plan
+from jaxglmm.pattern import PROBES, AbstractPattern, Independent, carry_out, survey
 
 METHODS = ("laplace", "reml", "approximate_laplace")
 
@@ -49,6 +49,11 @@ class Grouping:
     def num_columns(self) -> int:
         """Number of columns of Z: of random effects a level has."""
         return sum(term.covariance.dim for term in self.terms)
+
+    @property
+    def num_latent(self) -> int:
+        """Number of spherical random effects a level has."""
+        return sum(term.covariance.rank for term in self.terms)
 
     @property
     def num_theta(self) -> int:
@@ -119,16 +124,23 @@ def make_problem(
     weights_multiply: bool = False,
     method: str = "laplace",
     factorisation: str = "auto",
+    probes: int = PROBES,
+    pattern: AbstractPattern | None = None,
 ) -> Problem:
     """A problem from arrays; codes must be concrete because the layout is planned from them.
 
     Missing weights and trials are ones, a missing offset is zero, and all columns of X feed the
     first linear predictor unless `predictors` says otherwise. `method` is one of `METHODS`,
-    `factorisation` one of `pattern.CHOICES`.
+    `factorisation` one of `control.FACTORISATIONS`, `probes` the number of random vectors of the
+    iterative one; or `pattern` is given.
     """
     n, p = X.shape
     ones = np.ones(n, dtype=np.result_type(y))
     codes = [np.asarray(g.codes) for g in groupings]
+    if pattern is None:
+        num_levels = [g.num_levels for g in groupings]
+        found = survey(codes, num_levels, [g.num_columns for g in groupings], factorisation)
+        pattern = carry_out(found, codes, num_levels, [g.num_latent for g in groupings], probes)
     return Problem(
         y=y,
         X=X,
@@ -139,12 +151,7 @@ def make_problem(
         layout=make_layout(n, codes[0], groupings[0].num_levels) if groupings else make_layout(n),
         family=family,
         predictors=(0,) * p if predictors is None else predictors,
-        pattern=plan(
-            codes,
-            [g.num_levels for g in groupings],
-            [g.num_columns for g in groupings],
-            factorisation,
-        ),
+        pattern=pattern,
         weights_multiply=weights_multiply,
         method=method,
     )

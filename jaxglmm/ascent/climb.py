@@ -90,7 +90,7 @@ def _along(state: Climb, step: Array) -> Effects:
 def _begin(objective: AbstractObjective, psi: Array, start: Effects) -> Climb:
     zero, none = jnp.zeros((), psi.dtype), jnp.zeros((psi.shape[0],) * 2, psi.dtype)
     return Climb(
-        at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi)),
+        at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi), zero),
         curved=objective.uncurved(psi, start),
         kept=objective.blank,
         metric=none,

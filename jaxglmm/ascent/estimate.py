@@ -31,6 +31,8 @@ class Estimate:
         iterations: steps of the outer optimiser.
         passes: derivative passes of the mode finder.
         decrement: log-likelihood that the last Newton step promised.
+        monte_carlo_error: standard error of the log-likelihood where its log-determinant is an
+            estimate by random vectors (the iterative factorisation), else zero.
         smallest_eigenvalue: of the negative Hessian scaled to a unit diagonal.
     """
 
@@ -45,3 +47,4 @@ class Estimate:
     passes: AnyArray
     decrement: AnyArray
     smallest_eigenvalue: AnyArray
+    monte_carlo_error: AnyArray

@@ -64,7 +64,7 @@ class ProfiledObjective(AbstractObjective):
     def evaluate(self, psi: Array, start: Effects, promise: Array, kept: Any) -> Evaluation:
         del start, promise, kept
         at = profiled.profile(self.rows, self.factor, self.of, psi)
-        point = Point(psi, at.least.v, at.value, at.gradient)
+        point = Point(psi, at.least.v, at.value, at.gradient, at.error)
         return Evaluation(point, at, (), jnp.asarray(1), jnp.asarray(True))
 
     def curve(self, point: Point, pieces: profiled.Profile, exact: Array) -> Curved:
@@ -126,6 +126,7 @@ def _maximum(
         certified=end.certified,
         iterations=end.iterations,
         passes=end.passes,
+        error=end.at.error,
     )
 
 

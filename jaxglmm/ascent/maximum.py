@@ -31,6 +31,7 @@ class Maximum(NamedTuple):
     certified: Array
     iterations: Array
     passes: Array
+    error: Array  # standard error of `value`, zero where it is exact
 
 
 def by_laplace(rows: Rows, first: Params, tolerance: float, max_iterations: int) -> Maximum:
@@ -51,4 +52,5 @@ def by_laplace(rows: Rows, first: Params, tolerance: float, max_iterations: int)
         certified=end.certified,
         iterations=end.iterations,
         passes=end.passes,
+        error=end.at.error,
     )

@@ -25,6 +25,7 @@ class Point(NamedTuple):
     u: Effects
     value: Array
     gradient: Array
+    error: Array  # standard error of `value`, zero where it is exact
 
 
 class Evaluation(NamedTuple):
@@ -90,7 +91,7 @@ class LaplaceObjective(AbstractObjective):
         at = laplace.pieces(rows, factor, params, u, order=4)
         gradient = flatten(laplace.gradient(rows, factor, params, at))
         gradient = jnp.where(free_params(rows, psi), gradient, 0.0)
-        point = Point(psi, u, at.value, gradient)
+        point = Point(psi, u, at.value, gradient, at.error)
         keep = Kept(at.factored, jnp.isfinite(at.value)) if factor.keeps else ()
         return Evaluation(point, at, keep, passes, left < tight(rows))
 

@@ -67,6 +67,7 @@ def _estimate(rows: Rows, begin: Start, end: Maximum) -> Estimate:
         passes=end.passes,
         decrement=gradient @ curvature.ascent_metric(s) @ gradient,
         smallest_eigenvalue=_smallest(s, rows),
+        monte_carlo_error=end.error,
     )
 
 

@@ -8,9 +8,10 @@ from jaxglmm.factor.bordered import BorderedFactor
 from jaxglmm.factor.crossed import CrossedFactor
 from jaxglmm.factor.dense import DenseFactor
 from jaxglmm.factor.empty import EmptyFactor
+from jaxglmm.factor.iterative import IterativeFactor
 from jaxglmm.factor.nested import NestedFactor
 from jaxglmm.factor.paired import PairedFactor
-from jaxglmm.pattern import Crossed, Nested, Paired
+from jaxglmm.pattern import Crossed, Iterative, Nested, Paired
 from jaxglmm.rows import Rows
 
 
@@ -25,6 +26,8 @@ def choose(rows: Rows) -> AbstractFactor:
             return NestedFactor(rows.groupings, rows.pattern)
         case Paired():
             return PairedFactor(rows.groupings, rows.pattern)
+        case Iterative():
+            return IterativeFactor(rows.groupings, rows.pattern)
         case Crossed():
             return CrossedFactor(rows.groupings)
     return choose_block(rows)
@@ -37,6 +40,7 @@ __all__ = [
     "CrossedFactor",
     "DenseFactor",
     "EmptyFactor",
+    "IterativeFactor",
     "NestedFactor",
     "PairedFactor",
     "choose",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,14 @@ def pair_traces(a: Array) -> Array:
 
     # Transposed one at a time: a copy, where all at once would be read against the grain.
     return jax.lax.map(lambda one: column(one.T), a)
+
+
+class Measured(NamedTuple):
+    """log det H and its derivative."""
+
+    logdet: Array
+    inverse: Any  # `selected_inverse`
+    error: Array  # standard error of `logdet`, zero where it is exact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +120,11 @@ class AbstractFactor(abc.ABC):
     @abc.abstractmethod
     def selected_inverse(self, factor: Any) -> Any:
         """The entries of H^-1 on the sparsity of H."""
+
+    def measure(self, factor: Any) -> Measured:
+        """`logdet` and `selected_inverse` together, as one estimate where they are estimates."""
+        logdet = self.logdet(factor)
+        return Measured(logdet, self.selected_inverse(factor), jnp.zeros_like(logdet))
 
     def trace_products(self, H: Any, factor: Any, P: Any, moved: Any) -> Array:
         """tr(P dH_i P dH_j), P = H^-1, of tangents of H along a leading axis; (tangent, tangent).

@@ -22,7 +22,7 @@ from jax import Array
 
 from jaxglmm.arrays import add
 from jaxglmm.factor import joined
-from jaxglmm.factor.base import AbstractFactor, pair_sums
+from jaxglmm.factor.base import AbstractFactor, Measured, pair_sums
 from jaxglmm.predictor import (
     Effects,
     Predictors,
@@ -158,6 +158,13 @@ class BorderedFactor(AbstractFactor):
     def selected_inverse(self, factor: Eliminated) -> Inverse:
         inner = self.base.selected_inverse(factor.inner)
         return Inverse(inner, self._low_rank(factor) if self.integrated else ())
+
+    def measure(self, factor: Eliminated) -> Measured:
+        logdet, inverse, error = self.base.measure(factor.inner)
+        if not self.integrated:
+            return Measured(logdet, Inverse(inverse, ()), error)
+        whole = logdet + joined.logdet(factor.schur)
+        return Measured(whole, Inverse(inverse, self._low_rank(factor)), error)
 
     def _low_rank(self, factor: Eliminated) -> Effects:
         """U = [-V; I] L^-T, column by column."""

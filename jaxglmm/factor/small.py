@@ -9,8 +9,10 @@ grows with the cube of the columns; beyond, a stack is one array of full matrice
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -77,15 +79,28 @@ def cholesky(M: Stack, *, safe: bool) -> Stack:
 
 def solve(L: Stack, g: Array) -> Array:
     """(L L')^-1 g; g has shape (q, level)."""
+    return solve_upper(L, solve_lower(L, g))
+
+
+def solve_lower(L: Stack, g: Array) -> Array:
+    """L^-1 g; g has shape (q, level)."""
     if not isinstance(L, list):
-        return wide.solve(L, g)
-    q = len(L)
-    x = []
-    for i in range(q):
+        return wide.substitute(L, g, transposed=False)
+    x: list[Array] = []
+    for i in range(len(L)):
         rest = g[i]
         for k in range(i):
             rest = rest - L[i][k] * x[k]
         x.append(rest / L[i][i])
+    return jnp.stack(x)
+
+
+def solve_upper(L: Stack, g: Array) -> Array:
+    """L'^-1 g; g has shape (q, level)."""
+    if not isinstance(L, list):
+        return wide.substitute(L, g, transposed=True)
+    q = len(L)
+    x = list(g)
     for i in reversed(range(q)):
         rest = x[i]
         for k in range(i + 1, q):
@@ -237,3 +252,29 @@ def take(M: Stack, levels: Array) -> Stack:
     if not isinstance(M, list):
         return M[levels]
     return [[entry[levels] for entry in row] for row in M]
+
+
+def to_array(M: Stack) -> Array:
+    """The full symmetric matrices as (row, column, level)."""
+    return jnp.moveaxis(to_dense(M), 0, -1)
+
+
+def from_array(matrices: Array) -> Stack:
+    """The stack of matrices of shape (row, column, level), read in the lower triangle."""
+    q = matrices.shape[0]
+    return from_entries([[matrices[i, j] for j in range(i + 1)] for i in range(q)])
+
+
+def on_rows(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
+    """f(M, .) of every column of C, shape (row, column, level)."""
+    return jax.vmap(lambda c: f(M, c), in_axes=1, out_axes=1)(C)
+
+
+def on_columns(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
+    """f(M, .) of every row of C, shape (row, column, level)."""
+    return jax.vmap(lambda c: f(M, c))(C)
+
+
+def row_sums(C: Array, values: Array) -> Array:
+    """C v of every matrix, C as (row, column, level) and v as (column, level)."""
+    return jnp.stack([add(c * v for c, v in zip(row, values, strict=True)) for row in C])

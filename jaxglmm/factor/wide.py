@@ -27,9 +27,11 @@ def cholesky(M: Array, *, safe: bool) -> Array:
     return jnp.where(failed, stand_in, L)
 
 
-def solve(L: Array, g: Array) -> Array:
-    """(L L')^-1 g; g has shape (q, level)."""
-    return _substitute(L, g.T[..., None])[..., 0].T
+def substitute(L: Array, g: Array, *, transposed: bool) -> Array:
+    """L^-1 g, or L'^-1 g if `transposed`; g has shape (q, level)."""
+    right = g.T[..., None]
+    x = lax.linalg.triangular_solve(L, right, left_side=True, lower=True, transpose_a=transposed)
+    return x[..., 0].T
 
 
 def half_solve(L: Array, g: Array) -> Array:
@@ -41,11 +43,8 @@ def half_solve(L: Array, g: Array) -> Array:
 
 def inverse(L: Array) -> Array:
     """(L L')^-1."""
-    return _substitute(L, jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape))
-
-
-def _substitute(L: Array, right: Array) -> Array:
-    x = lax.linalg.triangular_solve(L, right, left_side=True, lower=True)
+    eye = jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape)
+    x = lax.linalg.triangular_solve(L, eye, left_side=True, lower=True)
     return lax.linalg.triangular_solve(L, x, left_side=True, lower=True, transpose_a=True)
 
 

@@ -20,6 +20,7 @@ from jaxglmm.frontend.memory import check_memory
 from jaxglmm.frontend.model import ModelData, TermData
 from jaxglmm.frontend.residual import check_residual, known_dispersion
 from jaxglmm.links import AbstractLink
+from jaxglmm.pattern import carry_out, survey
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,6 @@ def build(
         missing=missing,
         subset=subset,
     )
-    check_memory(used.groupings)
     _check_reach(law, used)
     law = known_dispersion(law, dispersion, used)
     check_residual(law, used)
@@ -119,6 +119,11 @@ def _problem(
         )
         for g in data.groupings
     )
+    codes, num_levels = [g.codes for g in groupings], [g.num_levels for g in groupings]
+    columns = [g.num_columns for g in groupings]
+    found = survey(codes, num_levels, columns, control.factorisation)
+    check_memory(found, data, groupings, law)
+    latent = [g.num_latent for g in groupings]
     own = [None if v is None else np.array(v) for v in (data.weights, data.trials, data.offset)]
     return make_problem(
         np.array(data.y),
@@ -129,6 +134,7 @@ def _problem(
         trials=own[1],
         offset=own[2],
         weights_multiply=control.weights == "likelihood",
+        pattern=carry_out(found, codes, num_levels, latent, control.probes),
         method=method,
     )
 

@@ -1,29 +1,52 @@
-"""What crossed grouping factors need in memory, before anything is allocated."""
+"""What a model needs in memory, before anything is allocated."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 
+from jaxglmm.design import Grouping
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.model import GroupingData
-from jaxglmm.pattern import find_nesting
+from jaxglmm.families import AbstractFamily
+from jaxglmm.frontend.model import ModelData
+from jaxglmm.pattern import Plan, peak_bytes
 
-MAX_SHARED = 50_000_000  # entries of one matrix of a crossed design; some eight are alive at once
 
-
-def check_memory(groupings: Sequence[GroupingData]) -> None:
-    """Refuse random effects whose part of H would not fit in memory; the largest comes first."""
-    if find_nesting([g.codes for g in groupings], [len(g.levels) for g in groupings]):
+def check_memory(
+    found: Plan, data: ModelData, groupings: tuple[Grouping, ...], family: AbstractFamily
+) -> None:
+    """Refuse a model whose fit would not fit in the memory of this machine."""
+    num_obs, num_fixed = data.X.shape
+    needed = peak_bytes(
+        found,
+        num_obs,
+        [g.num_levels for g in groupings],
+        [max(g.num_columns, g.num_latent) for g in groupings],
+        num_fixed,
+        num_fixed + sum(g.num_theta for g in groupings) + family.num_phi,
+    )
+    installed = installed_bytes()
+    if needed <= installed:
         return
-    sizes = [len(g.levels) * g.Z.shape[1] for g in groupings]
-    inner = sum(sizes[1:])
-    numbers = sizes[0] * inner + inner**2 if inner else 0
-    if numbers > MAX_SHARED:
-        named = " and ".join(
-            f"{size} of '{g.name}'" for g, size in zip(groupings, sizes, strict=True)
-        )
-        raise InputError(
-            f"The random effects ({named}) need matrices of {8e-9 * numbers:.3g} GB each, several "
-            "at a time: so many levels of several grouping factors are not yet supported. Leave "
-            "one of the factors out, or take the smaller one as a fixed effect."
-        )
+    effects = " and ".join(
+        f"{named.num_columns * named.num_levels} of '{g.name}'"
+        for named, g in zip(groupings, data.groupings, strict=True)
+    )
+    of_effects = f", its random effects being {effects}" if effects else ""
+    remedy = (
+        "Leave Control(factorisation=...) at 'auto'"
+        if found.choice in ("crossed", "paired")
+        else "Use fewer rows, columns or levels"
+    )
+    raise InputError(
+        f"The model needs about {1e-9 * needed:,.1f} GB of memory for its {num_obs} rows"
+        f"{of_effects} (factorisation: {found.choice}), but this machine has "
+        f"{1e-9 * installed:,.1f} GB. {remedy}, or take a larger machine."
+    )
+
+
+def installed_bytes() -> float:
+    """The machine's memory; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")

@@ -38,6 +38,8 @@ class Optimizer:
     `evaluations` of the log-likelihood took `mode_passes` derivative passes of the mode finder;
     `scaled_gradient` is the square root of the log-likelihood that the last Newton step promised,
     `smallest_eigenvalue` that of the negative Hessian scaled to a unit diagonal.
+    `monte_carlo_error` is the standard error of the log-likelihood where iterative methods with
+    random vectors were used, else zero.
     """
 
     iterations: int
@@ -45,6 +47,7 @@ class Optimizer:
     mode_passes: int
     scaled_gradient: float
     smallest_eigenvalue: float
+    monte_carlo_error: float
     compile_seconds: float
     run_seconds: float
 
@@ -212,6 +215,7 @@ class GLMM:
             mode_passes=int(e.passes),
             scaled_gradient=float(np.sqrt(np.abs(e.decrement))),
             smallest_eigenvalue=float(e.smallest_eigenvalue),
+            monte_carlo_error=float(e.monte_carlo_error),
             compile_seconds=self.solution.compile_seconds,
             run_seconds=self.solution.run_seconds,
         )

@@ -41,6 +41,7 @@ _SCALARS = (
     "passes",
     "decrement",
     "smallest_eigenvalue",
+    "monte_carlo_error",
 )
 
 

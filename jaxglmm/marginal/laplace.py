@@ -100,6 +100,7 @@ class Pieces(NamedTuple):
     """What a point (params, u) is made of."""
 
     value: Array
+    error: Array  # standard error of `value`, where log det H is an estimate
     law: Partials  # derivatives of log p
     h: tuple[Predictors, ...]  # leverages, by pair of predictors
     third: Predictors
@@ -118,7 +119,7 @@ def pieces(
     axes = range(len(eta))
     A = factor.gram(rows, weights(law, len(eta)))
     factored = factor.factorise(factor.penalise(A, lam))
-    P = factor.selected_inverse(factored)
+    logdet, P, error = factor.measure(factored)
     h = factor.leverages(rows, factor.spread(P, lam))
     third = tuple(
         0.5 * add(h[b][c] * partial(law, a, b, c) for b in axes for c in axes) for a in axes
@@ -126,9 +127,9 @@ def pieces(
     r = transpose_random(rows, tuple(law[(a,)] for a in axes))
     z_third = transpose_random(rows, third)
     a = factor.solve(factored, transpose_lambda(lam, z_third))
-    value = total(rows, law[()]) - 0.5 * _square(rows, u) - 0.5 * factor.logdet(factored)
+    value = total(rows, law[()]) - 0.5 * _square(rows, u) - 0.5 * logdet
     s = random_part(rows, random_effects(lam, a))
-    return Pieces(value, law, h, third, s, factored, Levels(u, r, A, P, z_third, a))
+    return Pieces(value, 0.5 * error, law, h, third, s, factored, Levels(u, r, A, P, z_third, a))
 
 
 def _square(rows: Rows, u: Effects) -> Array:

@@ -64,6 +64,7 @@ class Profile(NamedTuple):
     """One point theta."""
 
     value: Array
+    error: Array  # standard error of `value`, where log det H is an estimate
     gradient: Array
     least: Residual
     P: Any
@@ -119,12 +120,12 @@ def _against(rows: Rows, factor: AbstractFactor, A: Any, P: Any, theta: Array) -
 def profile(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Profile:
     """Value and gradient at theta, relative to sigma."""
     least = residual(rows, factor, of, theta)
-    P = factor.selected_inverse(least.factored)
+    logdet, P, error = factor.measure(least.factored)
     by_logdet = jax.grad(lambda t: _against(rows, factor, of.A, P, t))(theta)
     m = of.count
-    value = -0.5 * factor.logdet(least.factored) - 0.5 * m * (1.0 + jnp.log(least.square / m))
+    value = -0.5 * logdet - 0.5 * m * (1.0 + jnp.log(least.square / m))
     gradient = -0.5 * (by_logdet + m * least.slopes / least.square)
-    return Profile(value, gradient, least, P)
+    return Profile(value, 0.5 * error, gradient, least, P)
 
 
 def curve(

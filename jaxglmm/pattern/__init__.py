@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from jaxglmm.pattern.base import AbstractPattern, Crossed, Independent
-from jaxglmm.pattern.cells import Cells, Iterative, find_cells
+from jaxglmm.pattern.cells import Cells, Iterative, find_cells, find_iterative
+from jaxglmm.pattern.memory import peak_bytes
 from jaxglmm.pattern.nested import Nested, find_nesting
 from jaxglmm.pattern.paired import Links, Paired, find_pairs
-from jaxglmm.pattern.plan import CHOICES, plan
+from jaxglmm.pattern.plan import PROBES, Plan, carry_out, survey
 
 __all__ = [
-    "CHOICES",
+    "PROBES",
     "AbstractPattern",
     "Cells",
     "Crossed",
@@ -18,8 +19,12 @@ __all__ = [
     "Links",
     "Nested",
     "Paired",
+    "Plan",
+    "carry_out",
     "find_cells",
+    "find_iterative",
     "find_nesting",
     "find_pairs",
-    "plan",
+    "peak_bytes",
+    "survey",
 ]

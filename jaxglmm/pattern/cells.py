@@ -1,8 +1,9 @@
-"""Cells: the pairs of a level of the leading factor and a level of another that rows have."""
+"""Cells: the pairs of a level of one factor and a level of another that rows have."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,15 +14,17 @@ from jaxglmm.arrays import AnyArray
 from jaxglmm.layout import bucket
 from jaxglmm.pattern.base import AbstractPattern
 
+_SEED = 2510  # of the probes: any number, but one
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """Distinct pairs of the leading factor and one other, by leading level, then by the other.
+    """Distinct pairs of one factor and another, by level of the one, then of the other.
 
     Attributes:
         of_row: cell of each row; shape (obs,), or (slot, chunk) in a layout.
-        lead: level of the leading factor; shape (cell,).
+        lead: level of the one factor, the leading one unless said otherwise; shape (cell,).
         level: level of the other factor; shape (cell,).
     """
 
@@ -43,16 +46,35 @@ class Cells:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Iterative(AbstractPattern):
-    """Crossed factors too large for a dense Schur complement: the cells of each inner factor."""
+    """Crossed factors too large for a dense Schur complement.
+
+    Attributes:
+        cells: of each pair of factors, in the order of `pairs`.
+        probes: signs +-1, int8, one (probe, column, level) array for each factor but the first.
+    """
 
     cells: tuple[Cells, ...]
+    probes: tuple[AnyArray, ...]
 
     def gathered(self, rows: AnyArray, xp: Any) -> Iterative:
-        return Iterative(tuple(c.gathered(rows, xp) for c in self.cells))
+        cells = tuple(c.gathered(rows, xp) for c in self.cells)
+        return Iterative(cells, tuple(xp.asarray(p) for p in self.probes))
 
     def padded(self, num_levels: tuple[int, ...]) -> Iterative:
-        pairs = zip(self.cells, num_levels[1:], strict=True)
-        return Iterative(tuple(c.padded(num_levels[0], levels) for c, levels in pairs))
+        cells = tuple(
+            c.padded(num_levels[a], num_levels[b])
+            for c, (a, b) in zip(self.cells, pairs(len(num_levels)), strict=True)
+        )
+        probes = tuple(
+            np.pad(p, ((0, 0), (0, 0), (0, levels - p.shape[-1])), constant_values=1)
+            for p, levels in zip(self.probes, num_levels[1:], strict=True)
+        )
+        return Iterative(cells, probes)
+
+
+def pairs(num_factors: int) -> list[tuple[int, int]]:
+    """Pairs of factors: those of the leading one with each other come first."""
+    return list(itertools.combinations(range(num_factors), 2))
 
 
 def find_cells(codes: Sequence[np.ndarray], num_levels: Sequence[int]) -> tuple[Cells, ...]:
@@ -63,7 +85,28 @@ def find_cells(codes: Sequence[np.ndarray], num_levels: Sequence[int]) -> tuple[
     )
 
 
-def _find(lead: np.ndarray, other: np.ndarray, num_levels: int) -> Cells:
-    keys, of_row = np.unique(lead.astype(np.int64) * num_levels + other, return_inverse=True)
+def find_iterative(
+    codes: Sequence[np.ndarray],
+    num_levels: Sequence[int],
+    num_columns: Sequence[int],
+    cells: tuple[Cells, ...],
+    num_probes: int,
+) -> Iterative:
+    """The cells of all pairs, those of the first factor being known, and probes drawn once.
+
+    The probes belong to the design: every evaluation, and every response fitted to it, has the
+    same ones, so that the estimated log-determinant is a smooth function of the parameters.
+    """
+    inner = [_find(codes[a], codes[b], num_levels[b]) for a, b in pairs(len(codes))[len(cells) :]]
+    rng = np.random.default_rng(_SEED)
+    probes = tuple(
+        rng.integers(0, 2, (num_probes, q, levels), np.int8) * np.int8(2) - np.int8(1)
+        for q, levels in zip(num_columns[1:], num_levels[1:], strict=True)
+    )
+    return Iterative((*cells, *inner), probes)
+
+
+def _find(first: np.ndarray, other: np.ndarray, num_levels: int) -> Cells:
+    keys, of_row = np.unique(first.astype(np.int64) * num_levels + other, return_inverse=True)
     at, level = np.divmod(keys, num_levels)
     return Cells(of_row.astype(np.int32), at.astype(np.int32), level.astype(np.int32))

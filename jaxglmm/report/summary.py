@@ -167,9 +167,19 @@ def _notes(fit: Any, blocks: tuple[Table | Line, ...], level: float) -> list[Lin
         coding = data.contrasts.get(name)
         with_coding = f" ({printable(coding)} coding)" if coding else ""
         notes.append(Line(f"Levels of {printable(name)}{with_coding}", _levels(list(levels))))
+    if fit.optimizer.monte_carlo_error > 0:
+        notes.append(Line("Iterative methods", _iterative(fit.optimizer)))
     if _alert(fit) is not None:
         notes.append(Line("Optimizer", _optimizer(fit.optimizer)))
     return notes
+
+
+def _iterative(optimizer: Any) -> str:
+    return (
+        "the grouping factors have too many levels for an exact factorisation; conjugate gradients "
+        "and random vectors took its place. Monte-Carlo error of the log-likelihood: "
+        f"{numbers.brief(optimizer.monte_carlo_error)} (Control(probes=...) makes it smaller)"
+    )
 
 
 def _levels(levels: list[Any]) -> str:

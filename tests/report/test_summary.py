@@ -32,6 +32,7 @@ OPTIMIZER = SimpleNamespace(
     evaluations=15,
     scaled_gradient=3.2e-9,
     smallest_eigenvalue=0.4017,
+    monte_carlo_error=0.0,
     compile_seconds=1.5,
     run_seconds=0.02,
 )

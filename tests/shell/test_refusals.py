@@ -221,6 +221,9 @@ def test_an_input_error_is_a_value_error() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("factorisation", "dense"),
+        ("probes", 1),
+        ("probes", 8.0),
         ("max_iterations", 0),
         ("max_iterations", 1.5),
         ("tolerance", "small"),

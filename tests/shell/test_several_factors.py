@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 import jaxglmm as jg
@@ -93,12 +94,76 @@ def test_a_factor_for_every_row() -> None:
     assert fit.converged and fit.data_info.groups == {"row": 90, "school": 6}
 
 
-def test_nested_factors_are_never_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MAX_SHARED", 0)
-    assert jg.glmm("y ~ x + (1 | school/pupil)", DATA, family="poisson").converged
+ITERATIVE = jg.Control(factorisation="iterative")
 
 
-def test_factors_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MAX_SHARED", 50)
-    with pytest.raises(jg.InputError, match="24 of 'pupil' and 6 of 'school'.*GB.*not yet supp"):
-        jg.glmm(CROSSED, DATA, family="poisson")
+@pytest.fixture(scope="module")
+def iterative() -> jg.GLMM:
+    return jg.glmm("y ~ x + (1 | pupil) + (1 | school)", DATA, family="poisson", control=ITERATIVE)
+
+
+def test_an_iterative_fit_says_so(iterative: jg.GLMM, crossed: jg.GLMM) -> None:
+    assert iterative.converged and iterative.optimizer.monte_carlo_error > 0
+    text = " ".join(str(iterative.summary()).split())
+    assert "conjugate gradients and random vectors" in text
+    assert "Monte-Carlo error of the log-likelihood: " in text and "Control(probes=...)" in text
+    assert crossed.optimizer.monte_carlo_error == 0
+    assert "Monte-Carlo" not in str(crossed.summary())
+
+
+def test_round_trip_of_an_iterative_fit(iterative: jg.GLMM, tmp_path: Path) -> None:
+    iterative.save(tmp_path / "fit")
+    again = jg.load(tmp_path / "fit")
+    assert str(again.summary()) == str(iterative.summary())
+    pd.testing.assert_frame_equal(again.random_effects(), iterative.random_effects())
+
+
+def test_more_probes_leave_less_error(iterative: jg.GLMM) -> None:
+    control = jg.Control(factorisation="iterative", probes=256)
+    more = jg.glmm(iterative.formula, DATA, family="poisson", control=control)
+    assert more.optimizer.monte_carlo_error < 0.5 * iterative.optimizer.monte_carlo_error
+    exact = jg.glmm(iterative.formula, DATA, family="poisson")
+    error = more.optimizer.monte_carlo_error
+    assert abs(more.log_likelihood - exact.log_likelihood) < 4 * error
+    for a, b in zip(more.solution.b_variance, exact.solution.b_variance, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0.02)
+
+
+MEMORY = [
+    (
+        "y ~ x + (1 | pupil) + (1 | school)",
+        {},
+        ("12 of 'pupil' and 6 of 'school'", "(factorisation: "),
+    ),
+    ("y ~ x + (1 | school/pupil)", {}, ("nested", "Use fewer rows")),
+    ("y ~ x", {}, ("90 rows", "independent")),
+    ("y ~ x + (1 | pupil) + (1 | school)", {"control": ITERATIVE}, ("iterative", "fewer rows")),
+]
+
+
+@pytest.mark.parametrize(("formula", "arguments", "words"), MEMORY)
+def test_more_than_the_machine_has(
+    formula: str,
+    arguments: dict[str, jg.Control],
+    words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "installed_bytes", lambda: 1e8)
+    with pytest.raises(jg.InputError) as caught:
+        jg.glmm(formula, DATA, family="poisson", **arguments)
+    message = str(caught.value)
+    for word in (*words, "needs about 0.3 GB", "this machine has 0.1 GB", "larger machine"):
+        assert word in message, message
+
+
+def test_a_dense_border_of_large_factors_is_refused_and_left_to_auto() -> None:
+    """100,000 x 100,000 levels: 160 GB and more for the dense matrices, 1 GB without."""
+    rng = np.random.default_rng(1)
+    n = 200_000
+    table = {"g": rng.integers(0, 100_000, n), "h": rng.integers(0, 100_000, n), "y": np.ones(n)}
+    formula = "y ~ (1 | g) + (1 | h)"
+    dense = jg.Control(factorisation="crossed")
+    with pytest.raises(jg.InputError, match="crossed.*Leave Control.* at 'auto'"):
+        jg.build(formula, table, family="poisson", control=dense)
+    problem, _ = jg.build(formula, table, family="poisson")
+    assert type(problem.pattern).__name__ == "Iterative"
