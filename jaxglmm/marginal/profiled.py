@@ -40,6 +40,8 @@ from jaxglmm.predictor import (
 )
 from jaxglmm.rows import Rows
 
+_FLAT = 1e-5  # relative size of a curvature that counts as zero
+
 
 class Sums(NamedTuple):
     """All that the rows say."""
@@ -155,8 +157,13 @@ def curve(
     by_logdet = by_logdet - traces(factor, H, least.factored, at.P, d_h, exact)
     ratio = least.slopes / least.square
     spread = second / least.square - ratio[:, None] * ratio[None, :]
-    hessian = -0.5 * (by_logdet + of.count * spread)
-    return Curvature(_symmetric(hessian), _symmetric(by_logdet), _symmetric(second), dv)
+    hessian = -0.5 * _symmetric(by_logdet + of.count * spread)
+    # A curvature that is nothing beside what it is the difference of is rounding: no scale of steps.
+    bend = of.count * jnp.abs(jnp.diagonal(second)) / least.square
+    size = jnp.abs(jnp.diagonal(by_logdet)) + bend
+    lifted = jnp.where(-jnp.diagonal(hessian) < _FLAT * size, _FLAT * size, 0.0)
+    hessian = hessian - jnp.diag(lifted)
+    return Curvature(hessian, _symmetric(by_logdet), _symmetric(second), dv)
 
 
 def _symmetric(matrix: Array) -> Array:
