@@ -98,12 +98,42 @@ def find_iterative(
     same ones, so that the estimated log-determinant is a smooth function of the parameters.
     """
     inner = [_find(codes[a], codes[b], num_levels[b]) for a, b in pairs(len(codes))[len(cells) :]]
-    rng = np.random.default_rng(_SEED)
-    probes = tuple(
-        rng.integers(0, 2, (num_probes, q, levels), np.int8) * np.int8(2) - np.int8(1)
-        for q, levels in zip(num_columns[1:], num_levels[1:], strict=True)
-    )
-    return Iterative((*cells, *inner), probes)
+    counts = [np.bincount(c, minlength=n) for c, n in zip(codes[1:], num_levels[1:], strict=True)]
+    return Iterative((*cells, *inner), _draw_probes(counts, num_columns[1:], num_probes))
+
+
+def _draw_probes(
+    counts: Sequence[np.ndarray], num_columns: Sequence[int], num_probes: int
+) -> tuple[np.ndarray, ...]:
+    """Random signs, balanced along the directions that carry most of the noise.
+
+    Factors share their mean: the scaled Schur complement has an eigenvalue near zero for the
+    vector v of the square roots of the levels' sizes. Over independent signs z the mean of
+    (v'z)^2, which should be |v|^2, is far from it; here few signs are turned until v'z, column by
+    column, is a random orthogonal set of numbers of that mean square.
+    """
+    rng, total = np.random.default_rng(_SEED), sum(num_columns)
+    aims = rng.normal(size=(num_probes, total))
+    if total <= num_probes:
+        aims = np.sqrt(num_probes) * np.linalg.qr(aims)[0]
+    probes, first = [], 0
+    for count, q in zip(counts, num_columns, strict=True):
+        v = np.sqrt(count)
+        own = aims[:, first : first + q] * np.linalg.norm(v)
+        probes.append(np.stack([[_signs(rng, v, aim) for aim in row] for row in own]))
+        first += q
+    return tuple(probes)
+
+
+def _signs(rng: np.random.Generator, v: np.ndarray, aim: float) -> np.ndarray:
+    """Random signs z, turned in random order while that takes v'z nearer to the aim."""
+    z = (2 * rng.integers(0, 2, len(v)) - 1).astype(np.int8)
+    excess = float(v @ z) - aim
+    order = rng.permutation(np.flatnonzero(z * np.sign(excess) > 0))
+    change = np.cumsum(2.0 * v[order])
+    turned = np.argmin(np.abs(np.abs(excess) - np.concatenate([[0.0], change])))
+    z[order[:turned]] *= -1
+    return z
 
 
 def _find(first: np.ndarray, other: np.ndarray, num_levels: int) -> Cells:
