@@ -158,7 +158,7 @@ def curve(
     ratio = least.slopes / least.square
     spread = second / least.square - ratio[:, None] * ratio[None, :]
     hessian = -0.5 * _symmetric(by_logdet + of.count * spread)
-    # A curvature that is nothing beside what it is the difference of is rounding: no scale of steps.
+    # Curvature that is nothing beside what it is the difference of is rounding, no scale of steps.
     bend = of.count * jnp.abs(jnp.diagonal(second)) / least.square
     size = jnp.abs(jnp.diagonal(by_logdet)) + bend
     lifted = jnp.where(-jnp.diagonal(hessian) < _FLAT * size, _FLAT * size, 0.0)
