@@ -32,7 +32,8 @@ class Estimate:
         passes: derivative passes of the mode finder.
         decrement: log-likelihood that the last Newton step promised.
         monte_carlo_error: standard error of the log-likelihood where its log-determinant is an
-            estimate by random vectors (the iterative factorisation), else zero.
+            estimate by random vectors (the iterative factorisation), else zero; on the safe side,
+            as the vectors are balanced and it takes them for independent.
         smallest_eigenvalue: of the negative Hessian scaled to a unit diagonal.
     """
 
