@@ -30,7 +30,7 @@ from jaxglmm.pattern import Links, Paired
 from jaxglmm.predictor import Effects, Predictors
 from jaxglmm.rows import Rows, Structure
 
-_PROBES = 4  # of a rough trace: some thousand effects make it right to a per cent or two
+_PROBES = 2  # of a rough trace: some thousand effects make it right to a per cent or so
 
 Parts = tuple[Array, ...]
 
@@ -182,7 +182,9 @@ class PairedFactor(AbstractFactor):
     def _factorise(self, H: Sparse, *, safe: bool) -> Eliminated:
         lower = small.cholesky(H.blocks, safe=safe)
         V = self._solve_blocks(lower, H.cells)
-        S = tuple(R - change for R, change in zip(H.inner, self._products(H.cells, V), strict=True))
+        S = tuple(
+            R - change for R, change in zip(H.inner, self._products((H.cells, V)), strict=True)
+        )
         return Eliminated(lower, V, joined.root(self._dense(S), safe=safe))
 
     def _solve_blocks(self, lower: Stack, C: Parts) -> Parts:
@@ -192,10 +194,11 @@ class PairedFactor(AbstractFactor):
             for values, cells in zip(C, self.pattern.cells, strict=True)
         )
 
-    def _products(self, C: Parts, V: Parts) -> Parts:
-        """C' V on the entries of S, for C and V by cell."""
+    def _products(self, *pairs: tuple[Parts, Parts]) -> Parts:
+        """Sums of C' V on the entries of S, for pairs of C and V by cell."""
         return tuple(
-            _entry_sums(C[link.factors[0]], V[link.factors[1]], link) for link in self._links
+            _entry_sums([(C[link.factors[0]], V[link.factors[1]]) for C, V in pairs], link)
+            for link in self._links
         )
 
     def _dense(self, inner: Parts) -> Array:
@@ -289,8 +292,8 @@ class PairedFactor(AbstractFactor):
             )
             E = tuple(C - b for C, b in zip(d.cells, bent, strict=True))
             through = self._through(self._solve_blocks(factor.lower, E), P.inner)
-            first, second = self._products(E, V), self._products(V, d.cells)
-            d_S = tuple(R - a - b for R, a, b in zip(d.inner, first, second, strict=True))
+            change = self._products((E, V), (V, d.cells))
+            d_S = tuple(R - c for R, c in zip(d.inner, change, strict=True))
             return small.product(inverse, d.blocks), E, through, dense @ self._dense(d_S)
 
         blocks, E, through, inner = jax.lax.map(parts, moved)
@@ -363,13 +366,16 @@ def _at(values: Array, index: Array) -> Array:
     return values.at[..., index].get(mode="fill", fill_value=0.0)
 
 
-def _entry_sums(C: Array, V: Array, link: Links) -> Array:
-    """sum over pairs of C_left' V_right, by entry; (column, column, entry)."""
+def _entry_sums(factors: list[tuple[Array, Array]], link: Links) -> Array:
+    """sum over pairs of cells of C_left' V_right, by entry; (column, column, entry)."""
 
     def entry(i: int, j: int) -> Array:
-        pairs = add(C[a, i][link.left] * V[a, j][link.right] for a in range(C.shape[0]))
+        pairs = add(
+            C[a, i][link.left] * V[a, j][link.right] for C, V in factors for a in range(C.shape[0])
+        )
         return jax.ops.segment_sum(pairs, link.entry, link.row.shape[0])
 
+    C, V = factors[0]
     return _table(C.shape[1], V.shape[1], entry)
 
 
