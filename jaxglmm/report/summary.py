@@ -176,8 +176,8 @@ def _notes(fit: Any, blocks: tuple[Table | Line, ...], level: float) -> list[Lin
 
 def _iterative(optimizer: Any) -> str:
     return (
-        "the grouping factors have too many levels for an exact factorisation; conjugate gradients "
-        "and random vectors took its place. Monte-Carlo error of the log-likelihood: "
+        "conjugate gradients and random vectors took the place of an exact factorisation of the "
+        "grouping factors. Monte-Carlo error of the log-likelihood: "
         f"{numbers.brief(optimizer.monte_carlo_error)} (Control(probes=...) makes it smaller)"
     )
 
