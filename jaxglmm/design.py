@@ -25,9 +25,30 @@ class Term:
     predictor: int = 0
 
 
+class HasTerms:
+    """What the terms of a grouping factor add up to."""
+
+    terms: tuple[Term, ...]
+
+    @property
+    def num_columns(self) -> int:
+        """Number of columns of Z: of random effects a level has."""
+        return sum(term.covariance.dim for term in self.terms)
+
+    @property
+    def num_latent(self) -> int:
+        """Number of spherical random effects a level has: columns of Lambda."""
+        return sum(term.covariance.rank for term in self.terms)
+
+    @property
+    def num_theta(self) -> int:
+        """Number of covariance parameters of this factor."""
+        return sum(term.covariance.num_theta for term in self.terms)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Grouping:
+class Grouping(HasTerms):
     """The random effects of one grouping factor.
 
     Attributes:
@@ -44,21 +65,6 @@ class Grouping:
     num_levels: int = dataclasses.field(metadata={"static": True})
     terms: tuple[Term, ...] = dataclasses.field(metadata={"static": True})
     constants: tuple[tuple[AnyArray, ...], ...] = ()
-
-    @property
-    def num_columns(self) -> int:
-        """Number of columns of Z: of random effects a level has."""
-        return sum(term.covariance.dim for term in self.terms)
-
-    @property
-    def num_latent(self) -> int:
-        """Number of spherical random effects a level has."""
-        return sum(term.covariance.rank for term in self.terms)
-
-    @property
-    def num_theta(self) -> int:
-        """Number of covariance parameters of this factor."""
-        return sum(term.covariance.num_theta for term in self.terms)
 
 
 @jax.tree_util.register_dataclass

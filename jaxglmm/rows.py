@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from jaxglmm.covariance import AbstractCovariance
-from jaxglmm.design import Grouping, Problem
+from jaxglmm.design import Grouping, HasTerms, Problem, Term
 from jaxglmm.families import AbstractFamily
 from jaxglmm.pattern import AbstractPattern
 
@@ -75,7 +75,7 @@ class Rows:
     @property
     def num_theta(self) -> int:
         """Number of covariance parameters."""
-        return sum(t.covariance.num_theta for g in self.groupings for t in g.terms)
+        return sum(g.num_theta for g in self.groupings)
 
     @property
     def dtype(self) -> Any:
@@ -111,21 +111,11 @@ def by_term(rows: Rows, theta: Array) -> Iterator[Slice]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Structure:
+class Structure(HasTerms):
     """The static part of a grouping factor."""
 
     num_levels: int
-    terms: tuple[Any, ...]
-
-    @property
-    def num_columns(self) -> int:
-        """Number of columns of Z: of random effects a level has."""
-        return sum(term.covariance.dim for term in self.terms)
-
-    @property
-    def num_latent(self) -> int:
-        """Number of spherical random effects a level has: columns of Lambda."""
-        return sum(term.covariance.rank for term in self.terms)
+    terms: tuple[Term, ...]
 
     @property
     def triangular(self) -> bool:

@@ -146,4 +146,4 @@ class BlockFactor(AbstractFactor):
         return (values * a[0],)
 
     def covariance_blocks(self, factor: Stack) -> Effects:
-        return (jnp.moveaxis(small.to_dense(small.inverse(factor)), 0, -1),)
+        return (small.to_array(small.inverse(factor)),)

@@ -201,7 +201,7 @@ class CrossedFactor(AbstractFactor):
 
     def covariance_blocks(self, factor: Eliminated) -> Effects:
         P = self.selected_inverse(factor)
-        first = jnp.moveaxis(small.to_dense(P.blocks), 0, -1)
+        first = small.to_array(P.blocks)
         return (first, *joined.diagonal_blocks(P.inner, joined.latent(self.groupings[1:])))
 
 

@@ -16,8 +16,6 @@ Levels of the root are independent of each other: they are the components.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -148,7 +146,7 @@ class NestedFactor(AbstractFactor):
         V: list[list[Array]] = []
         for k in range(len(self.groupings)):
             lower.append(small.cholesky(blocks[k], safe=safe))
-            V.append([_by_column(small.solve, lower[k], C) for C in borders[k]])
+            V.append([small.on_rows(small.solve, lower[k], C) for C in borders[k]])
             for m, to in self._beyond(k):
                 for n, _ in self._beyond(m - 1):
                     change = jnp.einsum("ial,ibl->abl", borders[k][m - k - 1], V[k][n - k - 1])
@@ -185,7 +183,7 @@ class NestedFactor(AbstractFactor):
                 """P of the ancestors of a level of k, (column of a, column of b, level of k)."""
                 if a > b:
                     return jnp.swapaxes(between(b, a, k), 0, 1)
-                P = _array(blocks[a]) if a == b else borders[a][b - a - 1]
+                P = small.to_array(blocks[a]) if a == b else borders[a][b - a - 1]
                 return _down(P, self._up(k, a))
 
             for m in beyond:
@@ -218,7 +216,7 @@ class NestedFactor(AbstractFactor):
         return (*parts, values * a[root])
 
     def covariance_blocks(self, factor: Eliminated) -> Effects:
-        return tuple(_array(block) for block in self.selected_inverse(factor).blocks)
+        return tuple(small.to_array(block) for block in self.selected_inverse(factor).blocks)
 
 
 def _lift(values: Array, up: Array, num_levels: int) -> Array:
@@ -237,13 +235,3 @@ def _mixed(borders: list[list[Array]], factors: tuple[Array, ...], form: str) ->
         [jnp.einsum(form, C, factors[k], factors[k + 1 + m]) for m, C in enumerate(row)]
         for k, row in enumerate(borders)
     ]
-
-
-def _by_column(f: Callable[[Stack, Array], Array], L: Stack, C: Array) -> Array:
-    """f(L, .) of every column of C, shape (row, column, level)."""
-    return jax.vmap(functools.partial(f, L), in_axes=1, out_axes=1)(C)
-
-
-def _array(M: Stack) -> Array:
-    """Matrices as (row, column, level)."""
-    return jnp.moveaxis(small.to_dense(M), 0, -1)

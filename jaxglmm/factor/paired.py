@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.arrays import add
-from jaxglmm.factor import joined, small
+from jaxglmm.factor import cellwise, joined, small
 from jaxglmm.factor.base import AbstractFactor, pair_sums, pair_traces
 from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
@@ -83,7 +82,7 @@ class PairedFactor(AbstractFactor):
                     jnp.broadcast_to(values, rows.y.shape).ravel(), at.ravel(), size
                 )
 
-            return _table(left.num_columns, right.num_columns, entry)
+            return cellwise.table(left.num_columns, right.num_columns, entry)
 
         return Sparse(
             blocks=BlockFactor().gram(rows, W),
@@ -155,23 +154,19 @@ class PairedFactor(AbstractFactor):
             m, k = link.factors
             there = _at(a[k + 1], link.column)
             sums = jnp.einsum("ije,je->ie", values, there)
-            product[m + 1] = product[m + 1] + _sum_by(sums, link.row, a[m + 1].shape[1])
+            product[m + 1] = product[m + 1] + cellwise.sum_by(sums, link.row, a[m + 1].shape[1])
             back = _without_loops(values, link)
             sums = jnp.einsum("ije,ie->je", back, _at(a[m + 1], link.row))
-            product[k + 1] = product[k + 1] + _sum_by(sums, link.column, a[k + 1].shape[1])
+            product[k + 1] = product[k + 1] + cellwise.sum_by(sums, link.column, a[k + 1].shape[1])
         return tuple(product)
 
     def _to_lead(self, m: int, C: Array, values: Array) -> Array:
-        """C v: sums over the cells of a leading level, v by inner level."""
-        cells = self.pattern.cells[m]
-        at_cells = jnp.einsum("ijc,jc->ic", C, values[:, cells.level])
-        return _sum_by(at_cells, cells.lead, self.groupings[0].num_levels)
+        """C v, v by inner level."""
+        return cellwise.to_first(self.pattern.cells[m], C, values, self.groupings[0].num_levels)
 
     def _from_lead(self, m: int, C: Array, values: Array) -> Array:
-        """C' v: sums over the cells of an inner level, v by leading level."""
-        cells = self.pattern.cells[m]
-        at_cells = jnp.einsum("ijc,ic->jc", C, values[:, cells.lead])
-        return _sum_by(at_cells, cells.level, self._inner[m].num_levels)
+        """C' v, v by leading level."""
+        return cellwise.to_second(self.pattern.cells[m], C, values, self._inner[m].num_levels)
 
     def factorise(self, H: Sparse) -> Eliminated:
         return self._factorise(H, safe=False)
@@ -190,7 +185,7 @@ class PairedFactor(AbstractFactor):
     def _solve_blocks(self, lower: Stack, C: Parts) -> Parts:
         """D^-1 C."""
         return tuple(
-            _by_column(small.solve, small.take(lower, cells.lead), values)
+            small.on_rows(small.solve, small.take(lower, cells.lead), values)
             for values, cells in zip(C, self.pattern.cells, strict=True)
         )
 
@@ -222,7 +217,7 @@ class PairedFactor(AbstractFactor):
             def entry(i: int, j: int, rows: list[Array] = rows, columns: list[Array] = columns):
                 return matrix.at[rows[i], columns[j]].get(mode="fill", fill_value=0.0)
 
-            parts.append(_table(*form, entry))
+            parts.append(cellwise.table(*form, entry))
         return tuple(parts)
 
     def _places(self, link: Links) -> tuple[list[Array], list[Array]]:
@@ -263,7 +258,7 @@ class PairedFactor(AbstractFactor):
         for C, V, at in zip(cells, factor.V, self.pattern.cells, strict=True):
             lead = self.groupings[0].num_levels
             change = jnp.einsum("irc,jrc->ijc", C, V)
-            blocks = small.minus(blocks, _sum_by(change, at.lead, lead))
+            blocks = small.minus(blocks, cellwise.sum_by(change, at.lead, lead))
         return Sparse(blocks, cells, inner)
 
     def _through(self, V: Parts, inner: Parts) -> Parts:
@@ -273,10 +268,10 @@ class PairedFactor(AbstractFactor):
             m, k = link.factors
             at_pairs = _at(P, link.entry)
             to_left = _pair_table(V[k], link.right, at_pairs, transposed=True)
-            total[m] = total[m] + _sum_by(to_left, link.left, V[m].shape[-1])
+            total[m] = total[m] + cellwise.sum_by(to_left, link.left, V[m].shape[-1])
             once = jnp.where(link.left == link.right, 0.0, 1.0) if m == k else 1.0
             to_right = _pair_table(V[m], link.left, at_pairs, transposed=False) * once
-            total[k] = total[k] + _sum_by(to_right, link.right, V[k].shape[-1])
+            total[k] = total[k] + cellwise.sum_by(to_right, link.right, V[k].shape[-1])
         return tuple(total)
 
     def trace_products(self, H: Sparse, factor: Eliminated, P: Sparse, moved: Sparse) -> Array:
@@ -287,7 +282,7 @@ class PairedFactor(AbstractFactor):
 
         def parts(d: Sparse) -> tuple[Array, Parts, Parts, Array]:
             bent = tuple(
-                _by_column(small.times, small.take(d.blocks, at.lead), v)
+                small.on_rows(small.times, small.take(d.blocks, at.lead), v)
                 for v, at in zip(V, self.pattern.cells, strict=True)
             )
             E = tuple(C - b for C, b in zip(d.cells, bent, strict=True))
@@ -302,27 +297,24 @@ class PairedFactor(AbstractFactor):
 
     def rough_trace_products(self, factor: Eliminated, moved: Sparse) -> Array:
         """The mean over a few sign vectors z of g' dH_i P dH_j g, g = R z with R R' = P."""
-        lead, inner = self._latent_lead(factor), joined.size(self._inner)
+        (lead,), inner = joined.latent(self.groupings[:1]), joined.size(self._inner)
         keys = jax.random.split(jax.random.key(0), _PROBES)
 
         def probe(key: Array) -> Array:
-            z = jax.random.rademacher(key, (lead * self.groupings[0].num_levels + inner,))
+            z = jax.random.rademacher(key, (joined.size((lead,)) + inner,))
             z = z.astype(factor.schur.upper.dtype)
-            g = self._half_solve(factor, z[:-inner].reshape(lead, -1), z[-inner:])
+            g = self._half_solve(factor, z[:-inner].reshape(lead), z[-inner:])
             a = jax.lax.map(lambda d: self.times(d, g), moved)
             s = jax.lax.map(lambda v: self.solve(factor, v), a)
             return add(pair_sums(x, y) for x, y in zip(a, s, strict=True))
 
         return jnp.mean(jax.lax.map(probe, keys), axis=0)
 
-    def _latent_lead(self, factor: Eliminated) -> int:
-        return small.size(factor.lower)
-
     def _half_solve(self, factor: Eliminated, lead: Array, inner: Array) -> Effects:
         """R z with R R' = H^-1: [[L_D^-T, -V M], [0, M]] z, M the root of S^-1."""
         below = joined.split(factor.schur.upper @ inner, self._inner)
         back = add(self._to_lead(m, V, below[m]) for m, V in enumerate(factor.V))
-        return (small.half_solve(factor.lower, lead) - back, *below)
+        return (small.solve_upper(factor.lower, lead) - back, *below)
 
     def contract(self, P: Sparse, H: Sparse) -> Array:
         total = jnp.sum(BlockFactor().contract(P.blocks, H.blocks))
@@ -333,18 +325,13 @@ class PairedFactor(AbstractFactor):
 
     def covariance_blocks(self, factor: Eliminated) -> Effects:
         P = self.selected_inverse(factor)
-        first = jnp.moveaxis(small.to_dense(P.blocks), 0, -1)
+        first = small.to_array(P.blocks)
         inner = [
             values[:, :, link.diagonal]
             for values, link in zip(P.inner, self._links, strict=True)
             if link.factors[0] == link.factors[1]
         ]
         return (first, *inner)
-
-
-def _table(rows: int, columns: int, entry: Callable[[int, int], Array]) -> Array:
-    """entry(i, j) as one array, (row, column, ...)."""
-    return jnp.stack([jnp.stack([entry(i, j) for j in range(columns)]) for i in range(rows)])
 
 
 def _add_identity(values: Array, link: Links) -> Array:
@@ -376,22 +363,10 @@ def _entry_sums(factors: list[tuple[Array, Array]], link: Links) -> Array:
         return jax.ops.segment_sum(pairs, link.entry, link.row.shape[0])
 
     C, V = factors[0]
-    return _table(C.shape[1], V.shape[1], entry)
+    return cellwise.table(C.shape[1], V.shape[1], entry)
 
 
 def _pair_table(V: Array, cells: Array, P: Array, *, transposed: bool) -> Array:
     """V P (V P' if `transposed`) of every pair; (column of the first, column, pair)."""
     at = V[:, :, cells]
     return jnp.einsum("ajp,ijp->aip" if transposed else "aip,ijp->ajp", at, P)
-
-
-def _sum_by(values: Array, index: Array, size: int) -> Array:
-    """Sums along the last axis; one scatter an entry of the leading axes, which is the fast way."""
-    flat = values.reshape(-1, values.shape[-1])
-    sums = [jax.ops.segment_sum(row, index, size) for row in flat]
-    return jnp.stack(sums).reshape(*values.shape[:-1], size)
-
-
-def _by_column(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
-    """f(M, .) of every column of C, shape (row, column, cell)."""
-    return jax.vmap(lambda c: f(M, c), in_axes=1, out_axes=1)(C)

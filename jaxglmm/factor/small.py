@@ -109,25 +109,6 @@ def solve_upper(L: Stack, g: Array) -> Array:
     return jnp.stack(x)
 
 
-def half_solve(L: Stack, g: Array) -> Array:
-    """L'^-1 g; g has shape (q, level)."""
-    if not isinstance(L, list):
-        return wide.half_solve(L, g)
-    q = len(L)
-    x: list[Array] = [g[i] for i in range(q)]
-    for i in reversed(range(q)):
-        rest = x[i]
-        for k in range(i + 1, q):
-            rest = rest - L[k][i] * x[k]
-        x[i] = rest / L[i][i]
-    return jnp.stack(x)
-
-
-def size(M: Stack) -> int:
-    """Number of rows of each matrix."""
-    return len(M) if isinstance(M, list) else M.shape[-1]
-
-
 def logdet(L: Stack) -> Array:
     """Sum over all matrices of log det(L L'), a scalar."""
     if not isinstance(L, list):

@@ -34,13 +34,6 @@ def substitute(L: Array, g: Array, *, transposed: bool) -> Array:
     return x[..., 0].T
 
 
-def half_solve(L: Array, g: Array) -> Array:
-    """L'^-1 g; g has shape (q, level)."""
-    right = g.T[..., None]
-    x = lax.linalg.triangular_solve(L, right, left_side=True, lower=True, transpose_a=True)
-    return x[..., 0].T
-
-
 def inverse(L: Array) -> Array:
     """(L L')^-1."""
     eye = jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape)

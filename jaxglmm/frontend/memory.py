@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from jaxglmm.design import Grouping
 from jaxglmm.errors import InputError
 from jaxglmm.families import AbstractFamily
+from jaxglmm.frontend.checks import machine_memory
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.pattern import Plan, peak_bytes
 
@@ -24,7 +23,7 @@ def check_memory(
         num_fixed,
         num_fixed + sum(g.num_theta for g in groupings) + family.num_phi,
     )
-    installed = installed_bytes()
+    installed = machine_memory()
     if needed <= installed:
         return
     effects = " and ".join(
@@ -42,11 +41,3 @@ def check_memory(
         f"{of_effects} (factorisation: {found.choice}), but this machine has "
         f"{1e-9 * installed:,.1f} GB. {remedy}, or take a larger machine."
     )
-
-
-def installed_bytes() -> float:
-    """The machine's memory; infinite where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return float("inf")

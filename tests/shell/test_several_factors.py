@@ -148,7 +148,7 @@ def test_more_than_the_machine_has(
     words: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memory, "installed_bytes", lambda: 1e8)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1e8)
     with pytest.raises(jg.InputError) as caught:
         jg.glmm(formula, DATA, family="poisson", **arguments)
     message = str(caught.value)
