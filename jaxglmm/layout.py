@@ -15,10 +15,12 @@ import jax
 import numpy as np
 
 from jaxglmm.arrays import AnyArray
+from jaxglmm.host import by_parts, count, empty, everywhere
 
 # Cost of one chunk's gather and scatter-add, in units of one row's share of a pass (measured on
 # CPU: 2 ns a scatter-add against 5-10 ns a row, several of each in a pass).
 _CHUNK_COST = 2.0
+_REGISTER = 8  # doubles of the widest vector registers of a CPU
 
 
 @jax.tree_util.register_dataclass
@@ -38,6 +40,33 @@ class Layout:
     levels: AnyArray
     one_to_one: bool = dataclasses.field(metadata={"static": True})
 
+    def padded(self, num_levels: int) -> Layout:
+        """The same in shapes of the coarse grid of `bucket`, with so many levels.
+
+        Added chunks hold no row.
+        """
+        return self._with_chunks(bucket(len(self.levels)), num_levels)
+
+    def aligned(self, num_levels: int) -> tuple[Layout, int]:
+        """The same without slots that no chunk fills, and with so many chunks that every member of
+        a batch begins where a vector register does; and the number of levels then."""
+        used = int(np.flatnonzero(self.filled.any(axis=1))[-1]) + 1
+        cut = dataclasses.replace(self, rows=self.rows[:used], filled=self.filled[:used])
+        added = -len(self.levels) % _REGISTER
+        num_levels += added if self.one_to_one else min(added, 1)
+        return cut._with_chunks(len(self.levels) + added, num_levels), num_levels
+
+    def _with_chunks(self, num_chunks: int, num_levels: int) -> Layout:
+        held = len(self.levels)
+        rows = empty((len(self.rows), num_chunks), np.int32)
+        filled = empty(rows.shape, bool)
+        levels = np.full(num_chunks, num_levels - 1, np.int32)
+        rows[:, :held], filled[:, :held], levels[:held] = self.rows, self.filled, self.levels
+        rows[:, held:], filled[:, held:] = 0, False
+        if self.one_to_one:
+            levels[held:] = np.arange(held, num_chunks)
+        return dataclasses.replace(self, rows=rows, filled=filled, levels=levels)
+
 
 def bucket(size: int, *, fine: bool = False) -> int:
     """The next shape of a coarse grid, so that similar data sets share a compiled program.
@@ -56,59 +85,59 @@ def _round_up(size: int, digits: int) -> int:
     return -(-size // step) * step
 
 
-def make_layout(
-    num_obs: int, codes: np.ndarray | None = None, num_levels: int = 1, *, padded: bool = False
-) -> Layout:
+def make_layout(num_obs: int, codes: np.ndarray | None = None, num_levels: int = 1) -> Layout:
     """Plan the chunks for rows whose leading factor has these codes.
 
     Args:
         num_obs: number of rows.
         codes: level of each row in the leading grouping factor, or None without random effects.
         num_levels: number of levels of that factor.
-        padded: round the number of chunks up to `bucket`; added chunks hold no row. Levels must
-            then be counted as `bucket(num_levels)` too.
     """
     if codes is None:
         # No sums over levels: every row is a chunk of its own.
         codes, num_levels = np.arange(num_obs, dtype=np.int32), num_obs
     codes = np.asarray(codes)
-    sizes = np.bincount(codes, minlength=num_levels)
+    sizes = count(codes, num_levels)
     width = _width(sizes)
     chunks = -(-sizes // width)
     one_to_one = bool(np.all(chunks <= 1))
     if one_to_one:
         chunks = np.ones_like(chunks)
-    level, order = _by_level(codes)
-    first_chunk = np.cumsum(chunks) - chunks
-    first_row = np.cumsum(sizes) - sizes
-    position = np.arange(num_obs) - first_row[level]
-    total = int(chunks.sum())
-    num_chunks = _padded_chunks(total, num_levels, one_to_one) if padded else total
-    levels = np.zeros(num_chunks, np.int32)
-    levels[:total] = np.repeat(np.arange(num_levels, dtype=np.int32), chunks)
-    levels[total:] = num_levels - 1 if not one_to_one else np.arange(total, num_chunks)
-    rows = np.zeros((width, num_chunks), np.int32)
-    # A level without rows (an empty one) borrows row 0; a padding slot its level's first row.
-    rows[:, :total] = order[np.minimum(first_row, num_obs - 1)][levels[:total]]
-    filled = np.zeros((width, num_chunks), bool)
-    slot = (position % width, first_chunk[level] + position // width)
-    rows[slot] = order
-    filled[slot] = True
+    levels = np.repeat(np.arange(num_levels, dtype=np.int32), chunks)
+    rows, filled = empty((width, len(levels)), np.int32), empty((width, len(levels)), bool)
+    first_chunk, first_row = np.cumsum(chunks) - chunks, np.cumsum(sizes) - sizes
+    order, slots = _rows_by_level(codes), np.arange(width)[:, None]
+
+    def lay(part: slice) -> None:
+        level = levels[part]
+        before = width * (np.arange(part.start, part.stop) - first_chunk[level])
+        own = np.less(slots, sizes[level] - before, out=filled[:, part])
+        first = first_row[level]
+        # A padding slot borrows its level's first row, a level without rows that of another one.
+        place = np.where(own, slots + (first + before), np.minimum(first, num_obs - 1))
+        rows[:, part] = place if order is None else order.take(place, mode="clip")
+
+    by_parts(lay, len(levels), width)
     return Layout(rows=rows, filled=filled, levels=levels, one_to_one=one_to_one)
 
 
-def _by_level(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The levels in ascending order and their rows, those of a level in the order of the data.
+def _rows_by_level(codes: np.ndarray) -> np.ndarray | None:
+    """The rows by ascending level, those of a level in the order of the data; None if they are.
 
-    One sort of numbers that hold both: seven times as fast as a stable `argsort`.
+    The low halves of numbers that hold level and row, whose sort is seven times as fast as a
+    stable `argsort`.
     """
-    both = (codes.astype(np.int64) << 32) | np.arange(len(codes), dtype=np.int64)
+    if everywhere(np.less_equal, codes[:-1], codes[1:]):
+        return None
+    both = np.empty(len(codes), np.int64)
+
+    def join(part: slice) -> None:
+        np.left_shift(codes[part], 32, out=both[part], dtype=np.int64)
+        both[part] |= np.arange(part.start, part.stop)
+
+    by_parts(join, len(codes))
     both.sort()
-    return both >> 32, (both & 0xFFFFFFFF).astype(np.int32)
-
-
-def _padded_chunks(total: int, num_levels: int, one_to_one: bool) -> int:
-    return bucket(num_levels) if one_to_one else bucket(total)
+    return both
 
 
 def _width(sizes: np.ndarray) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.concise import concise
 from jaxglmm.families import AbstractFamily
 from jaxglmm.predictor import Predictors
 from jaxglmm.rows import Rows
@@ -22,24 +24,28 @@ Index = tuple[int, ...]
 Partials = dict[Index, Array]
 
 
-def partials(rows: Rows, eta: Predictors, phi: Array, order: int, num_own: int = 0) -> Partials:
-    """All partial derivatives of log_kernel up to `order`, row by row.
+def partials(rows: Rows, eta: Predictors, phi: Array, order: int) -> Partials:
+    """Partial derivatives of log_kernel up to `order`, row by row.
 
     The variables are numbered: eta_0, ..., eta_(m-1), then phi_0, phi_1, ...; a derivative is
-    filed under its descending index, the value itself under (). `num_own` is how often phi may
-    appear in an index.
+    filed under its descending index, the value itself under () (orders one and two leave it out:
+    many laws' value is dear). All those in eta are there; phi appears once among those of order
+    three, and up to twice where `order` is four.
     """
-    variables = range(len(eta) + phi.shape[0])
-    found: Partials = {}
-    for path in itertools.combinations_with_replacement(reversed(variables), order):
-        if sum(i >= len(eta) for i in path) > num_own:
-            continue
-        # Differentiating in descending order makes every prefix of the path an index of its own.
-        chain = _chain(rows.family, path, rows.y, eta, phi, rows.weight)
-        for length, values in enumerate(chain):
-            if path[:length] not in found:
-                found[path[:length]] = rows.multiplier * values
-    return found
+    return _by_row(rows, order, False, eta, phi)
+
+
+def value_and_slopes(rows: Rows, eta: Predictors, phi: Array) -> tuple[Array, tuple[Array, ...]]:
+    """log_kernel and its first derivatives in eta_0, ..., phi_0, ..., row by row."""
+    found = _by_row(rows, 1, True, eta, phi)
+    return found[()], tuple(found[(i,)] for i in range(len(eta) + phi.shape[0]))
+
+
+def _by_row(rows: Rows, order: int, whole: bool, eta: Predictors, phi: Array) -> Partials:
+    found = _derivatives(rows.family, order, whole, rows.y, eta, phi, rows.weight)
+    # What does not count may be out of all bounds: zero times infinity is no number.
+    counts = rows.multiplier > 0
+    return {i: jnp.where(counts, rows.multiplier * values, 0.0) for i, values in found.items()}
 
 
 def partial(found: Partials, *index: int) -> Array:
@@ -47,23 +53,64 @@ def partial(found: Partials, *index: int) -> Array:
     return found[tuple(sorted(index, reverse=True))]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _chain(
-    family: AbstractFamily, path: Index, y: Array, eta: Predictors, phi: Array, weight: Array
-) -> tuple[Array, ...]:
-    """log_kernel and its derivatives along the prefixes of `path`.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _derivatives(
+    family: AbstractFamily,
+    order: int,
+    whole: bool,
+    y: Array,
+    eta: Predictors,
+    phi: Array,
+    weight: Array,
+) -> Partials:
+    """log_kernel and its derivatives; `whole`: in phi to the full order, and with the value.
 
     A program of its own, so that JAX traces a law once however often the engine asks for it.
     """
+    return concise(functools.partial(_nests, family, order, whole))(y, eta, phi, weight)
+
+
+@_derivatives.defjvp
+def _derivatives_jvp(
+    family: AbstractFamily,
+    order: int,
+    whole: bool,
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+) -> tuple[Partials, Partials]:
+    return jax.jvp(functools.partial(_nests, family, order, whole), primals, tangents)
+
+
+def _nests(
+    family: AbstractFamily,
+    order: int,
+    whole: bool,
+    y: Array,
+    eta: Predictors,
+    phi: Array,
+    weight: Array,
+) -> Partials:
+    """The same as nests of derivatives, one for each index of the highest order."""
+    m, x = len(eta), (*eta, *phi)
+    found: Partials = {}
 
     def law(x: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        return _elementwise(family, y, x[: len(eta)], x[len(eta) :], weight), ()
+        return _elementwise(family, y, x[:m], x[m:], weight), ()
 
-    f: Callable[..., tuple[Array, tuple[Array, ...]]] = law
-    for i in path:
-        f = functools.partial(_differentiate, f, i)
-    last, lower = f((*eta, *phi))
-    return (*lower, last)
+    for path in itertools.combinations_with_replacement(reversed(range(len(x))), order):
+        if not whole and sum(i >= m for i in path) > max(order - 2, 0):
+            continue
+        # Differentiating in descending order makes every prefix of the path an index of its own.
+        f: Callable[..., tuple[Array, tuple[Array, ...]]] = law
+        for i in path:
+            f = functools.partial(_differentiate, f, i)
+        last, lower = f(x)
+        for length, values in enumerate((*lower, last)):
+            found.setdefault(path[:length], values)
+    if order in (1, 2) and not whole:
+        del found[()]
+    return found
 
 
 def _differentiate(
@@ -80,16 +127,23 @@ def _differentiate(
 
 
 def _elementwise(
-    family: AbstractFamily, y: Array, eta: Predictors, phi: tuple[Array, ...], weight: Array
+    family: AbstractFamily,
+    y: Array,
+    eta: Predictors,
+    phi: tuple[Array, ...],
+    weight: Array,
 ) -> Array:
     """log_kernel of every row."""
     own = jnp.stack(phi) if phi else jnp.zeros((0,), y.dtype)
 
     def scalar(y: Array, eta: Predictors, weight: Array) -> Array:
-        return family.log_kernel(y, eta[0] if family.num_predictors == 1 else eta, own, weight)  # type: ignore[arg-type]
+        predictors = eta[0] if family.num_predictors == 1 else eta
+        return family.log_kernel(y, predictors, own, weight)  # type: ignore[arg-type]
 
-    law = scalar if family.elementwise else jax.vmap(jax.vmap(scalar))
-    return law(y, tuple(jnp.broadcast_to(e, y.shape) for e in eta), weight)
+    eta = tuple(jnp.broadcast_to(e, y.shape) for e in eta)
+    if family.elementwise:
+        return scalar(y, eta, weight)
+    return jax.vmap(jax.vmap(scalar))(y, eta, jnp.broadcast_to(weight, y.shape))
 
 
 def log_kernel(rows: Rows, eta: Predictors, phi: Array) -> Array:
@@ -100,8 +154,11 @@ def log_kernel(rows: Rows, eta: Predictors, phi: Array) -> Array:
 def log_base(rows: Rows) -> Array:
     """The data's constant of the log-likelihood, a scalar."""
     family = rows.family
-    law = family.log_base if family.elementwise else jax.vmap(jax.vmap(family.log_base))
-    base = law(rows.y, rows.weight)
+    if family.elementwise:
+        base = family.log_base(rows.y, rows.weight)
+    else:
+        weight = jnp.broadcast_to(rows.weight, rows.y.shape)
+        base = jax.vmap(jax.vmap(family.log_base))(rows.y, weight)
     return jnp.sum(jnp.where(rows.multiplier > 0, rows.multiplier * base, 0.0))
 
 

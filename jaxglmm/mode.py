@@ -44,6 +44,7 @@ from jaxglmm.rows import Rows
 _OVERSHOOT = 0.9
 _MAX_ITERATIONS = 100
 _SLOW = 0.2  # steps that shrink less with a kept factor cost more than a new one
+_FARTHEST = 2.0  # of a step in the logarithm of a dispersion or the logit of a probability
 _LOST = 30  # passes after which a point outside the law's domain is given up
 
 
@@ -68,7 +69,7 @@ def zeros(rows: Rows) -> Effects:
     """u = 0, and with it a beta inside."""
     shapes = [(g.num_latent, g.num_levels) for g in rows.groupings]
     if rows.fixed_inside:
-        shapes.append((rows.X.shape[0], 1))
+        shapes.append((len(rows.inside), 1))
     return tuple(jnp.zeros(shape, rows.dtype) for shape in shapes)
 
 
@@ -129,15 +130,17 @@ def search(
         factored, fresh = (
             _factor(factorise, W, state.kept) if factor.keeps else (factorise(W), True)
         )
-        newton = factor.solve(factored, g)
+        newton, whole = _bounded(rows, lam, factor.solve(factored, g))
         along, decrement = factor.inner(rows, g, state.step), factor.inner(rows, g, newton)
         back = _turned(along, state.slope)
         waits = jnp.asarray(False)
         if factor.coupled:
             # One component's step can turn another's slope: judge their sum, then each. Those in
             # order wait, as Newton's step for one depends on where all others are.
+            # Where that does not help at once, all go back: one that has gone too far turns others.
             together = _turned(jnp.sum(along), jnp.sum(state.slope))
-            back = together & (back | ~jnp.any(back))
+            again = (state.iteration > 1) & ~jnp.isfinite(state.total)
+            back = together & (back | ~jnp.any(back) | again)
             waits = together
         back = back | ~jnp.isfinite(decrement)
         halved = factor.per_component(rows, jnp.full_like(state.slope, -0.5), state.step)
@@ -154,6 +157,7 @@ def search(
         stale = jnp.sqrt(total) * shrinks / (1.0 - shrinks)
         lost = (state.iteration >= _LOST) & ~jnp.all(jnp.isfinite(decrement))
         left = jnp.where(fresh, total, jnp.where(jnp.isfinite(total), stale, total))
+        left = jnp.where(whole, left, jnp.inf)
         return _State(
             u=moved,
             step=onward,
@@ -178,6 +182,22 @@ def search(
     )
     state = jax.lax.while_loop(unfinished, body, state)
     return state.u, state.iteration, state.left
+
+
+def _bounded(rows: Rows, lam: tuple[Array, ...], step: Effects) -> tuple[Effects, Any]:
+    """A step no longer than `_FARTHEST` in every linear predictor behind the first, and whether
+    that is the whole one.
+
+    These are logarithms and logits, and no law is log-concave in them and the first together: where
+    H is hardly positive definite a step may lead to dispersions of exp(-80).
+    """
+    if rows.family.num_predictors == 1:
+        return step, True
+    moved = random_part(rows, random_effects(lam, step))[1:]
+    counts = rows.multiplier > 0
+    longest = jnp.max(jnp.stack([jnp.max(jnp.where(counts, jnp.abs(d), 0.0)) for d in moved]))
+    share = jnp.where(longest > _FARTHEST, _FARTHEST / longest, 1.0)
+    return tuple(share * part for part in step), share == 1.0
 
 
 def no_factor(rows: Rows, factor: AbstractFactor) -> Any:

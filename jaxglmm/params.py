@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.arrays import AnyArray
-from jaxglmm.rows import Rows
+from jaxglmm.rows import Rows, by_term
 
 
 @jax.tree_util.register_dataclass
@@ -43,4 +43,24 @@ def unflatten(psi: Array, rows: Rows) -> Params:
 def free_params(rows: Rows, psi: Array) -> Array:
     """Which entries of psi are estimated: all but the coefficients of padding columns."""
     rest = psi.shape[0] - rows.num_fixed
-    return jnp.concatenate([rows.free[: rows.num_fixed], jnp.ones((rest,), bool)])
+    free = rows.free[jnp.asarray(rows.outside, int)] if rows.fixed_inside else rows.free
+    return jnp.concatenate([free, jnp.ones((rest,), bool)])
+
+
+def natural_values(rows: Rows, theta: Array, phi: Array) -> Array:
+    """On the scales that users read: of each term in turn the `parameters` of its covariance
+    structure, then what the law's `natural` gives."""
+    parts = [own.covariance.natural(own.theta, own.constants) for own in by_term(rows, theta)]
+    return jnp.concatenate([*parts, rows.family.natural(phi)])
+
+
+def log_prior(rows: Rows, params: Params) -> Array:
+    """The log-density of `rows.prior`, a scalar; zero where there is none.
+
+    Deviations of exactly zero count as next to nothing: they have no derivative there.
+    """
+    if rows.prior is None:
+        return jnp.zeros((), rows.dtype)
+    least = float(jnp.finfo(rows.dtype).tiny) ** 0.2  # whose fourth power is a normal number
+    theta = jnp.where(params.theta == 0, least, params.theta)
+    return rows.prior.log_density(params.beta, natural_values(rows, theta, params.phi))

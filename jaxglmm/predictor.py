@@ -1,25 +1,25 @@
 """The linear predictor and its transpose: eta = X beta + Z b + offset, b = Lambda(theta) u.
 
 Random effects b are a tuple with one array of shape (column, level) per grouping factor, spherical
-ones u have shape (latent, level): Lambda need not be square. Where the fixed effects are inner
-variables (`Rows.fixed_inside`) beta is one more member of both, shape (fixed, 1), its Lambda the
-identity and its columns those of X; beta among the parameters is then empty. A linear predictor is
-a tuple with one (slot, chunk) array per predictor of the law.
+ones u have shape (latent, level): Lambda need not be square. Where fixed effects are inner
+variables (`Rows.inside`) they are one more member of both, shape (inside, 1), its Lambda the
+identity and its columns those of X; beta among the parameters is then what is left. A linear
+predictor is a tuple with one (slot, chunk) array per predictor of the law.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jaxglmm.arrays import AnyArray, add, plus
 from jaxglmm.pattern import Nested
-from jaxglmm.rows import Rows, by_term
+from jaxglmm.rows import HasGroupings, Rows, by_term
 
 Effects = tuple[AnyArray, ...]
 Predictors = tuple[Array, ...]
@@ -29,7 +29,7 @@ def expand(rows: Rows, k: int, values: Array) -> Array:
     """Values of the levels of factor k, shape (level,), as seen by the rows (broadcastable)."""
     pattern = rows.pattern
     if k > 0 and isinstance(pattern, Nested):
-        values = values[ancestors(pattern, 0, k)]
+        values = values[pattern.ancestors(0, k)]
     elif k > 0:
         return values[rows.codes[k]]
     return (values if rows.one_to_one else values[rows.codes[0]])[None, :]
@@ -40,7 +40,7 @@ def reduce(rows: Rows, k: int, values: Array) -> Array:
     num_levels = rows.groupings[k].num_levels
     pattern = rows.pattern
     if k > 0 and isinstance(pattern, Nested):
-        up = ancestors(pattern, 0, k)
+        up = pattern.ancestors(0, k)
         return jax.ops.segment_sum(reduce(rows, 0, values), up, num_levels)
     if k > 0:
         return jax.ops.segment_sum(values.ravel(), rows.codes[k].ravel(), num_levels)
@@ -50,26 +50,24 @@ def reduce(rows: Rows, k: int, values: Array) -> Array:
     return jax.ops.segment_sum(sums, rows.codes[0], num_levels, indices_are_sorted=True)
 
 
-def ancestors(pattern: Nested, k: int, m: int) -> Array:
-    """Level of factor m that each level of factor k is nested in, m > k; shape (level,)."""
-    found = pattern.parents[k]
-    for parent in pattern.parents[k + 1 : m]:
-        found = parent[found]
-    return found
-
-
 def _column_sums(values: Array) -> Array:
     """Sums over slots.
 
     XLA's CPU reductions over a leading axis are slow (32 x 30,000: 7.2 ms). Two halvings fuse
-    with the arithmetic that makes the values, and a product with ones does the rest (0.6 ms).
+    with the arithmetic that makes the values, and a product with ones does the rest (0.6 ms). These
+    ones are made from the values, so that in a batch every member has its own: a product with
+    what all members share would begin by transposing the values (2.5 times the time).
     """
     values = jnp.broadcast_to(values, jnp.broadcast_shapes(values.shape, (1, 1)))
     for _ in range(2):
         half = values.shape[0] // 2
         if half and values.shape[0] % 2 == 0:
             values = values[:half] + values[half:]
-    return values[0] if values.shape[0] == 1 else jnp.ones(values.shape[0], values.dtype) @ values
+    if values.shape[0] == 1:
+        return values[0]
+    own = lax.stop_gradient(values[:, 0])
+    ones = jnp.where(own == own, 1.0, jnp.ones_like(own))
+    return jnp.matmul(ones, values, precision=lax.Precision.HIGHEST)
 
 
 def total(rows: Rows, values: Array) -> Array:
@@ -78,14 +76,19 @@ def total(rows: Rows, values: Array) -> Array:
 
 
 def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
-    """Lambda of each member of the effects, (column, latent): its terms' L on the diagonal."""
+    """Lambda of each member of the effects, (column, latent)."""
+    factors = factors_of_groups(rows, theta)
+    if rows.fixed_inside:
+        factors += (jnp.eye(len(rows.inside), dtype=rows.dtype),)
+    return factors
+
+
+def factors_of_groups(rows: HasGroupings, theta: Array) -> tuple[Array, ...]:
+    """Lambda of each grouping factor, (column, latent): its terms' L on the diagonal."""
     blocks: list[list[Array]] = [[] for _ in rows.groupings]
     for own in by_term(rows, theta):
         blocks[own.grouping].append(own.covariance.factor(own.theta, own.constants))
-    factors = [of[0] if len(of) == 1 else jax.scipy.linalg.block_diag(*of) for of in blocks]
-    if rows.fixed_inside:
-        factors.append(jnp.eye(rows.X.shape[0], dtype=rows.dtype))
-    return tuple(factors)
+    return tuple(of[0] if len(of) == 1 else jax.scipy.linalg.block_diag(*of) for of in blocks)
 
 
 def random_effects(factors: tuple[Array, ...], u: Effects) -> Effects:
@@ -152,43 +155,58 @@ def random_part(rows: Rows, b: Effects) -> Predictors:
             part = sum_columns(rows, k, a, part, lambda z, v, k=k: z * expand(rows, k, v), values)
         parts.append(part)
     if rows.fixed_inside:
-        return plus(tuple(parts), _combination(rows, b[-1][:, 0]))
+        return plus(tuple(parts), _combination(rows, rows.inside, b[-1][:, 0]))
     return tuple(parts)
 
 
-def _combination(rows: Rows, beta: Array) -> Predictors:
-    """X beta for every linear predictor."""
+def _combination(rows: Rows, which: tuple[int, ...], beta: Array) -> Predictors:
+    """X beta for every linear predictor, beta being the coefficients of these columns of X."""
     parts = []
     for a in range(rows.family.num_predictors):
-        columns = [j for j, predictor in enumerate(rows.predictors) if predictor == a]
-        every = len(columns) == rows.X.shape[0]
-        x = rows.X if every else rows.X[jnp.asarray(columns, int)]
-        coefficients = beta if every else beta[jnp.asarray(columns, int)]
-        parts.append(jnp.tensordot(coefficients, x, axes=1))
+        places = [i for i, j in enumerate(which) if rows.predictors[j] == a]
+        x = _some(rows.X, [which[i] for i in places])
+        parts.append(jnp.tensordot(_some(beta, places), x, axes=1))
     return tuple(parts)
+
+
+def _some(values: Array, index: Sequence[int]) -> Array:
+    """values[index], without a copy where that is all of them."""
+    return values if len(index) == values.shape[0] else values[jnp.asarray(index, int)]
 
 
 def fixed_part(rows: Rows, beta: Array) -> Predictors:
-    """X beta + offset for every linear predictor; the offset alone where beta is no parameter."""
-    if rows.fixed_inside:
-        others = (jnp.zeros((1, 1), rows.dtype),) * (rows.family.num_predictors - 1)
-        return (rows.offset, *others)
-    first, *rest = _combination(rows, beta)
-    return (first + rows.offset, *rest)
+    """X beta + offset for every linear predictor, of the beta that are parameters."""
+    return plus(fixed_change(rows, beta), offsets(rows)) if rows.outside else offsets(rows)
+
+
+def fixed_change(rows: Rows, beta: Array) -> Predictors:
+    """X beta for every linear predictor, of the beta that are parameters: without offset."""
+    return _combination(rows, rows.outside, beta)
+
+
+def offsets(rows: Rows) -> Predictors:
+    """The offset of every linear predictor."""
+    nothing = (jnp.zeros((1, 1), rows.dtype),) * (rows.family.num_predictors - 1)
+    return (rows.offset, *(rows.offsets or nothing))
 
 
 def fixed_column(rows: Rows, k: Array) -> Predictors:
     """d eta / d psi_k at fixed u for the k-th parameter: a column of X, zero beyond the last."""
-    if rows.num_fixed == 0:
+    if not rows.outside:
         return (jnp.zeros((1, 1), rows.dtype),) * rows.family.num_predictors
-    return unit_column(rows, k)
+    return _unit_column(rows, rows.outside, k)
 
 
-def unit_column(rows: Rows, k: Array) -> Predictors:
-    """The k-th column of X by the linear predictor that it feeds, zero beyond the last."""
-    p = rows.X.shape[0]
-    feeds = jnp.asarray([*rows.predictors, -1])[jnp.minimum(k, p)]
-    column = rows.X[jnp.minimum(k, p - 1)]
+def inner_column(rows: Rows, k: Array) -> Predictors:
+    """The same for the k-th of the fixed effects that are inner variables."""
+    return _unit_column(rows, rows.inside, k)
+
+
+def _unit_column(rows: Rows, which: tuple[int, ...], k: Array) -> Predictors:
+    """The k-th of these columns of X by the predictor that it feeds, zero beyond the last."""
+    feeds = jnp.asarray([*(rows.predictors[j] for j in which), -1])[jnp.minimum(k, len(which))]
+    place = jnp.minimum(k, len(which) - 1)
+    column = rows.X[place if len(which) == rows.X.shape[0] else jnp.asarray(which)[place]]
     # A factor, not a `where`: that would keep XLA's CPU loops around it from vectorising.
     return tuple(
         (feeds == a).astype(rows.dtype) * column for a in range(rows.family.num_predictors)
@@ -206,21 +224,29 @@ def transpose_random(rows: Rows, r: Predictors) -> Effects:
         by_column(rows, k, lambda z, a, k=k: reduce(rows, k, z * r[a]))
         for k in range(len(rows.groupings))
     )
-    return (*pulled, _transpose_columns(rows, r)[:, None]) if rows.fixed_inside else pulled
+    if not rows.fixed_inside:
+        return pulled
+    return (*pulled, _transpose_columns(rows, rows.inside, r)[:, None])
 
 
 def transpose_fixed(rows: Rows, r: Predictors) -> Array:
-    """X' r, the gradient in beta of sum(r * eta); empty where beta is no parameter."""
-    return jnp.zeros((0,), rows.dtype) if rows.fixed_inside else _transpose_columns(rows, r)
+    """X' r, the gradient in beta of sum(r * eta), of the beta that are parameters."""
+    return _transpose_columns(rows, rows.outside, r)
 
 
-def _transpose_columns(rows: Rows, r: Predictors) -> Array:
-    """X' r."""
-    pulled = jnp.zeros((rows.X.shape[0],), rows.dtype)
+def _transpose_columns(rows: Rows, which: tuple[int, ...], r: Predictors) -> Array:
+    """X' r of these columns of X."""
+    pulled = jnp.zeros((len(which),), rows.dtype)
+    if not which:
+        return pulled
+    x = _some(rows.X, which)
     for a, values in enumerate(r):
-        mine = np.asarray([predictor == a for predictor in rows.predictors], bool)
+        mine = np.asarray([rows.predictors[j] == a for j in which], bool)
+        if not mine.any():
+            continue
         values = jnp.broadcast_to(values, rows.y.shape)
-        pulled = pulled + jnp.where(mine, jnp.tensordot(rows.X, values, axes=2), 0.0)
+        # In this order: batched, the other one would copy the values across.
+        pulled = pulled + jnp.where(mine, jnp.tensordot(values, x, axes=((0, 1), (1, 2))), 0.0)
     return pulled
 
 
@@ -236,5 +262,5 @@ def shrunk(rows: Rows, u: Effects) -> Effects:
     """
     if not rows.fixed_inside:
         return u
-    held = jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype)
+    held = jnp.where(_some(rows.free, rows.inside), 0.0, 1.0).astype(rows.dtype)
     return (*u[:-1], held[:, None] * u[-1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxglmm.host import by_parts
+
 TOLERANCE = 1e-7  # as R's lm: what is left of a column, relative to its length
 _CLEAR = 1e-3  # a smallest pivot above this needs no closer look
 
@@ -42,8 +44,8 @@ def smallest_pivot(X: np.ndarray) -> float:
     """
     if X.shape[1] == 0:
         return 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        gram = X.T @ X
+    grams = by_parts(lambda part: _gram(X[part]), *X.shape)
+    gram = sum(grams, np.zeros((X.shape[1],) * 2))
     norms = np.sqrt(np.diagonal(gram))
     if not np.isfinite(gram).all() or not (norms > 0).all():
         return 0.0
@@ -52,3 +54,8 @@ def smallest_pivot(X: np.ndarray) -> float:
     except np.linalg.LinAlgError:
         return 0.0
     return float(pivots.min())
+
+
+def _gram(X: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return X.T @ X

@@ -5,7 +5,8 @@ Hessian, computed anew after every step where parameters are few (Newton's metho
 many, or the end is one step away, BFGS carries it. An optimum is certified by exact curvature: a
 point whose Newton step promises less than the tolerance. The steps left take the point to rounding
 level, where a last Hessian is computed. Where the factor of H is dear, Hessians but for that last
-one rest on estimated traces, right to a per cent or two: good metrics at a fraction of the price.
+one rest on estimated traces, right to a per cent or two: good metrics at a fraction of the price;
+and the last one is computed a step earlier if no such step can change it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,26 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm import curvature
-from jaxglmm.arrays import plus
-from jaxglmm.ascent.objective import AbstractObjective, Point
+from jaxglmm.ascent.objective import TIGHT, AbstractObjective, Point, along
 from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
-_NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point
+_NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point,
+_NEAR_IF_DEAR = 1e-4  # and 1e-3 with a rough one
+
+
+class Ends(NamedTuple):
+    """When an ascent ends, static.
+
+    A step that promises less than `tolerance` is the last one, taken unseen, where it changes the
+    Hessian by less than `unchanged` of itself (so that standard errors are right to half as much);
+    otherwise the last step is one that promises rounding errors.
+    """
+
+    tolerance: float
+    max_iterations: int
+    unchanged: float = 0.0
 
 
 class Climb(NamedTuple):
@@ -36,6 +50,8 @@ class Climb(NamedTuple):
     metric: Array
     promise: Array  # of a full step, in log-likelihood
     length: Array
+    sharp: Array  # the mode at the point is right to rounding
+    third: Array  # size of third derivatives, in standard errors
     age: Array  # steps since the last Hessian
     forced: Array  # the point itself is evaluated next, with its Hessian
     certified: Array
@@ -48,22 +64,29 @@ def climb(
     objective: AbstractObjective,
     psi: Array,
     start: Effects,
-    tolerance: float,
-    max_iterations: int,
+    ends: Ends,
 ) -> Climb:
     """Ascend from psi until certified and at rounding level, or no step makes progress."""
+    end = jax.lax.while_loop(
+        lambda state: unfinished(state, ends),
+        lambda state: advance(objective, state, ends),
+        begin(objective, psi, start),
+    )
+    return land(objective, end)
 
-    def unfinished(state: Climb) -> Array:
-        # A certified point's failed step is rounding, not failure.
-        shortest = jnp.where(state.certified, 0.99, _SMALLEST_STEP)
-        going = (state.promise > _goal(psi)) & ~state.done & (state.length > shortest)
-        return (going | state.forced) & (state.iterations < max_iterations)
 
-    def body(state: Climb) -> Climb:
-        return _advance(objective, state, tolerance)
+def unfinished(state: Climb, ends: Ends) -> Array:
+    """Whether an ascent goes on."""
+    # A certified point's failed step is rounding, not failure.
+    shortest = jnp.where(state.certified, 0.99, _SMALLEST_STEP)
+    going = (state.promise > _goal(state.at.psi)) & ~state.done & (state.length > shortest)
+    return (going | state.forced) & (state.iterations < ends.max_iterations)
 
-    begin = _begin(objective, psi, start)
-    return _land(jax.lax.while_loop(unfinished, body, begin))
+
+def idle_unless(live: Array, state: Climb) -> Climb:
+    """The same; unless it is live with nothing promised (NaN), so that to advance it takes no pass
+    of the mode finder."""
+    return state._replace(promise=jnp.where(live, state.promise, jnp.nan))
 
 
 def _goal(psi: Array) -> float:
@@ -71,31 +94,26 @@ def _goal(psi: Array) -> float:
     return max(100.0 * float(jnp.finfo(psi.dtype).eps), 1e-12)
 
 
-def _land(state: Climb) -> Climb:
+def land(objective: AbstractObjective, state: Climb) -> Climb:
     """Take the last Newton step unseen: its error is of the order of the promise, not its root."""
-    landed = state.certified & (state.promise <= _goal(state.at.psi))
+    landed = state.certified & (state.done | (state.promise <= _goal(state.at.psi)))
     step = jnp.where(landed, state.metric @ state.at.gradient, 0.0)
     gain = jnp.where(landed, 0.5 * state.promise, 0.0)
-    u = _along(state, step)
-    return state._replace(
-        at=state.at._replace(psi=state.at.psi + step, u=u, value=state.at.value + gain)
-    )
+    return state._replace(at=objective.move(state.at, state.curved, step, gain))
 
 
-def _along(state: Climb, step: Array) -> Effects:
-    """Where the mode's tangents lead after a step."""
-    return plus(state.at.u, tuple(jnp.tensordot(step, du, axes=1) for du in state.curved.du))
-
-
-def _begin(objective: AbstractObjective, psi: Array, start: Effects) -> Climb:
+def begin(objective: AbstractObjective, psi: Array, start: Effects) -> Climb:
+    """The state before the first evaluation."""
     zero, none = jnp.zeros((), psi.dtype), jnp.zeros((psi.shape[0],) * 2, psi.dtype)
     return Climb(
-        at=Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi), zero),
+        at=objective.first(psi, start),
         curved=objective.uncurved(psi, start),
         kept=objective.blank,
         metric=none,
         promise=zero + jnp.inf,
         length=zero + 1.0,
+        sharp=jnp.asarray(True),
+        third=zero + 1.0,
         age=jnp.asarray(0),
         forced=jnp.asarray(True),
         certified=jnp.asarray(False),
@@ -105,50 +123,151 @@ def _begin(objective: AbstractObjective, psi: Array, start: Effects) -> Climb:
     )
 
 
-def _advance(objective: AbstractObjective, state: Climb, tolerance: float) -> Climb:
+class _Trial(NamedTuple):
+    """The end of the step, or the point itself where that is forced, and what was found there."""
+
+    point: Point
+    parts: Any  # for the Hessian
+    kept: Any
+    passes: Array
+    exact: Array  # whether the mode is right to rounding
+    accept: Array
+    step: Array
+    change: Array  # the fall of the gradient
+
+
+class _Plan(NamedTuple):
+    """What follows from a trial before its Hessian is known."""
+
+    updated: Array  # the metric that BFGS makes of the old one
+    third: Array
+    near: Array  # the next point is the last one
+    done: Array
+    due: Array  # the Hessian is computed
+
+
+def advance(objective: AbstractObjective, state: Climb, ends: Ends) -> Climb:
     """One evaluation, at the end of the step or at the point itself, and what follows from it."""
-    at, goal = state.at, _goal(state.at.psi)
-    direction = state.metric @ at.gradient
-    step = jnp.where(state.forced, 0.0, state.length) * direction
-    end, guess = at.psi + step, _along(state, step)
-    trial, parts, kept, passes, exact = objective.evaluate(end, guess, state.promise, state.kept)
-    accept = state.forced | _acceptable(state, trial, direction)
-    updated = _bfgs(state.metric, step, at.gradient - trial.gradient)
-    promised = trial.gradient @ updated @ trial.gradient
-    # So near, one step with the updated metric ends at rounding level: no Hessian is due before.
-    interval = int(at.psi.shape[0] * objective.column_cost) + (promised < _NEAR)
-    # A promise that has grown so much is that of a metric bent by an indefinite region.
-    stale = (state.age >= interval) | ~(promised > goal) | (promised > 10.0 * state.promise)
-    # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
-    done = accept & state.certified & (promised <= goal)
-    due = state.forced | done | accept & stale & ~state.certified
-    last = promised <= goal  # the standard errors rest on this one
-
-    def curve(_: Any) -> Any:
-        return _curve(objective, trial, parts, last)
-
-    fresh = _when(due, curve, (state.curved, updated))
-    curved, metric = fresh[0], jnp.where(accept, fresh[1], state.metric)
-    here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, at)
+    trial = _evaluate(objective, state)
+    plan = _plan(objective, state, trial, ends)
+    curved, metric = _metric(objective, state, trial, plan)
+    accept, third, at = trial.accept, plan.third, state.at
+    here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial.point, at)
     promise = here.gradient @ metric @ here.gradient
-    shorter = _shorter(state.length, state.promise, trial.value - at.value)
-    # A step failed for its metric's sake, or a point would end the ascent with a rough mode.
-    failed = ~accept & (state.age > 0) & (state.certified | (shorter < 1e-3))
-    rough = accept & ~exact & (promise <= goal) & (state.promise > goal)
+    certified = state.certified | plan.due & (promise < ends.tolerance)
+    last = _is_last(third, promise, ends)
+    shorter = _shorter(state.length, state.promise, trial.point.value - at.value)
     return Climb(
         at=here,
         curved=curved,
-        kept=kept,
+        kept=trial.kept,
         metric=metric,
         promise=promise,
-        length=jnp.where(accept, 1.0, shorter),
-        age=jnp.where(due, 0, state.age + accept),
-        forced=failed | rough,
-        certified=state.certified | due & (promise < tolerance),
-        done=done,
+        length=jnp.where(accept, objective.reach(metric @ here.gradient), shorter),
+        sharp=jnp.where(accept, trial.exact, state.sharp),
+        third=jnp.where(accept, third, state.third),
+        age=jnp.where(plan.due, 0, state.age + accept),
+        forced=_has_failed(state, trial, shorter)
+        | _ends_roughly(objective, state, trial, plan, promise, last),
+        certified=certified,
+        done=plan.done | accept & plan.due & plan.near & certified & last,
         iterations=state.iterations + 1,
-        passes=state.passes + passes,
+        passes=state.passes + trial.passes,
     )
+
+
+def _evaluate(objective: AbstractObjective, state: Climb) -> _Trial:
+    at = state.at
+    direction = state.metric @ at.gradient
+    step = jnp.where(state.forced, 0.0, state.length) * direction
+    end, guess = at.psi + step, along(at.u, state.curved.du, step)
+    point, parts, kept, passes, exact = objective.evaluate(end, guess, state.promise, state.kept)
+    accept = state.forced | _acceptable(state, point, direction)
+    return _Trial(point, parts, kept, passes, exact, accept, step, at.gradient - point.gradient)
+
+
+def _plan(objective: AbstractObjective, state: Climb, trial: _Trial, ends: Ends) -> _Plan:
+    gradient, accept = trial.point.gradient, trial.accept
+    updated = _bfgs(state.metric, trial.step, trial.change)
+    promised = gradient @ updated @ gradient
+    # No metric is known yet where the first Hessian is due.
+    third = _third(objective, state, promised)
+    near = _is_last(third, promised, ends) & trial.exact & (state.iterations >= 0)
+    # So near, one step with the updated metric ends at rounding level: no Hessian is due before.
+    so_near = promised < (_NEAR_IF_DEAR if objective.is_dear else _NEAR)
+    interval = int(gradient.shape[0] * objective.column_cost) + so_near
+    # A promise that has grown so much is that of a metric bent by an indefinite region.
+    wild = ~(promised > _goal(gradient)) | (promised > 10.0 * state.promise)
+    stale = (state.age >= interval) | wild
+    # The last step ends with a Hessian of its own: the estimate's standard errors rest on it.
+    done = accept & state.certified & near
+    again = state.forced & ~state.sharp & (state.promise < TIGHT)  # for its mode alone
+    due = state.forced & ~again | done | accept & (stale & ~again | near) & ~state.certified
+    return _Plan(updated, third, near, done, due)
+
+
+def _metric(
+    objective: AbstractObjective, state: Climb, trial: _Trial, plan: _Plan
+) -> tuple[Any, Array]:
+    """The Hessian's parts and the metric of the next step: computed if due, else updated."""
+
+    def curve(_: Any) -> tuple[Any, Array]:
+        curved = objective.curve(trial.point, trial.parts, plan.near)
+        return curved, curvature.metric(-curved.hessian)
+
+    curved, metric = _when(plan.due, curve, (state.curved, plan.updated))
+    if objective.is_dear:
+        mended = _mended(metric, trial.step, trial.change, plan.third)
+        metric = jnp.where(plan.due & ~plan.near, mended, metric)
+    return curved, jnp.where(trial.accept, metric, state.metric)
+
+
+def _has_failed(state: Climb, trial: _Trial, shorter: Array) -> Array:
+    """Whether a step failed for its metric's sake, or because the point's mode, and with it its
+    value, is a rough one."""
+    spoilt = (state.age > 0) & (state.certified | (shorter < 1e-3))
+    return ~trial.accept & (spoilt | ~state.sharp & (state.promise < TIGHT))
+
+
+def _ends_roughly(
+    objective: AbstractObjective,
+    state: Climb,
+    trial: _Trial,
+    plan: _Plan,
+    promise: Array,
+    last: Array,
+) -> Array:
+    """Whether the point would end the ascent with a rough mode or, of a dear factor, Hessian."""
+    again = state.forced & (state.iterations >= 0)
+    rough = trial.accept & ~trial.exact & last & ~again
+    if not objective.is_dear:
+        return rough
+    return rough | plan.due & ~plan.near & (promise <= _goal(promise))
+
+
+def _third(objective: AbstractObjective, state: Climb, promised: Array) -> Array:
+    """What the last step of Newton's has missed, relative to its squared length: at least the third
+    derivatives there, in standard errors (1 / sqrt(n), and below 1 in all that can be fitted).
+
+    Of a dear factor the least of all steps: rough Hessians miss more.
+    """
+    stepped = ~state.forced & (state.length == 1.0)
+    missed = jnp.sqrt(jnp.abs(promised)) / state.promise
+    known = jnp.minimum(missed, state.third) if objective.is_dear else missed
+    return jnp.where(stepped & jnp.isfinite(missed), known, state.third)
+
+
+def _is_last(third: Array, promised: Array, ends: Ends) -> Array:
+    """Whether the point that promises so much is the last to be looked at.
+
+    A Newton step of squared length p (in standard errors) misses by k p and changes the Hessian by
+    k sqrt(p), with third derivatives of size k.
+    """
+    last = promised <= _goal(promised)
+    if not ends.unchanged:
+        return last
+    unchanged = third * jnp.sqrt(promised) < ends.unchanged
+    return last | (promised < ends.tolerance) & unchanged
 
 
 def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
@@ -161,14 +280,6 @@ def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
     level = (gain >= -noise) & (jnp.abs(trial.gradient @ direction) <= 0.9 * slope)
     finite = jnp.isfinite(trial.value) & jnp.all(jnp.isfinite(trial.gradient))
     return finite & (risen | level)
-
-
-def _curve(
-    objective: AbstractObjective, point: Point, pieces: Any, exact: Array
-) -> tuple[Any, Array]:
-    """The Hessian and its absolute inverse."""
-    curved = objective.curve(point, pieces, exact)
-    return curved, curvature.ascent_metric(curvature.spectrum(-curved.hessian))
 
 
 def _when(condition: Array, f: Callable[[Any], Any], x: Any) -> Any:
@@ -185,6 +296,15 @@ def _shorter(length: Array, slope: Array, gain: Array) -> Array:
     vertex = 0.5 * length * length * slope / jnp.where(bend > 0, bend, 1.0)
     vertex = jnp.where(jnp.isfinite(gain) & (bend > 0), vertex, 0.25 * length)
     return jnp.clip(vertex, 0.1 * length, 0.5 * length)
+
+
+def _mended(metric: Array, step: Array, change: Array, third: Array) -> Array:
+    """The metric of a rough Hessian, corrected along the last step where that shows it wrong by
+    more than the step's length explains: traces over few levels are poorly estimated."""
+    curvature_ = step @ change
+    wrong = jnp.abs(change @ metric @ change - curvature_)
+    length = jnp.sqrt(jnp.abs(curvature_))
+    return jnp.where(wrong > 2.0 * third * length**3, _bfgs(metric, step, change), metric)
 
 
 def _bfgs(metric: Array, step: Array, change: Array) -> Array:

@@ -28,13 +28,15 @@ class Estimate:
         status: code of `jaxglmm.status`.
         singular: a variance is zero or a correlation is one in size.
         limit: code of `families.base.AbstractFamily.limit`.
-        iterations: steps of the outer optimiser.
+        iterations: steps of the outer optimiser; of pseudo-likelihood, working responses.
         passes: derivative passes of the mode finder.
         decrement: log-likelihood that the last Newton step promised.
         monte_carlo_error: standard error of the log-likelihood where its log-determinant is an
             estimate by random vectors (the iterative factorisation), else zero; on the safe side,
             as the vectors are balanced and it takes them for independent.
         smallest_eigenvalue: of the negative Hessian scaled to a unit diagonal.
+        log_prior: log-density of the prior at the estimate, no part of `log_likelihood`; None where
+            there is no prior.
     """
 
     params: Params
@@ -49,3 +51,4 @@ class Estimate:
     decrement: AnyArray
     smallest_eigenvalue: AnyArray
     monte_carlo_error: AnyArray
+    log_prior: AnyArray | None = None

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.ascent.climb import Climb, climb
-from jaxglmm.ascent.maximum import Maximum
+from jaxglmm.ascent.climb import Climb
+from jaxglmm.ascent.maximum import AbstractRoute, Maximum, Prepared
 from jaxglmm.ascent.objective import AbstractObjective, Evaluation, Point
 from jaxglmm.factor import AbstractFactor, BorderedFactor, choose
 from jaxglmm.marginal import profiled
@@ -29,6 +29,8 @@ from jaxglmm.mode import zeros
 from jaxglmm.params import Params
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows
+
+_CURVED = 1 / 12  # cost of a column of the Hessian where `along_factors` makes it, in evaluations
 
 
 class Curved(NamedTuple):
@@ -38,6 +40,14 @@ class Curved(NamedTuple):
     du: Effects
     logdet: Array
     residual: Array
+
+
+class Aside(NamedTuple):
+    """What is known of the last point beside its value."""
+
+    square: Array  # r2
+    slopes: Array  # r2_i
+    schur: Array  # lower Cholesky factor of S, where beta is inside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +60,27 @@ class ProfiledObjective(AbstractObjective):
 
     @property
     def column_cost(self) -> float:
-        return self.factor.column_cost
+        return _CURVED if self.factor.curves(self.rows.num_theta) else self.factor.column_cost
+
+    @property
+    def is_dear(self) -> bool:
+        return self.factor.keeps
 
     @property
     def blank(self) -> Any:
         return ()
+
+    def first(self, psi: Array, start: Effects) -> Point:
+        p = self.rows.X.shape[0]
+        aside = Aside(jnp.zeros((), psi.dtype), jnp.zeros_like(psi), jnp.eye(p, dtype=psi.dtype))
+        return super().first(psi, start)._replace(aside=aside)
+
+    def move(self, point: Point, curved: Curved, step: Array, gain: Array) -> Point:
+        bend, aside = curved.residual @ step, point.aside
+        aside = aside._replace(
+            square=aside.square + step @ (aside.slopes + 0.5 * bend), slopes=aside.slopes + bend
+        )
+        return super().move(point, curved, step, gain)._replace(aside=aside)
 
     def uncurved(self, psi: Array, start: Effects) -> Curved:
         none = jnp.zeros((psi.shape[0],) * 2, psi.dtype)
@@ -64,7 +90,9 @@ class ProfiledObjective(AbstractObjective):
     def evaluate(self, psi: Array, start: Effects, promise: Array, kept: Any) -> Evaluation:
         del start, promise, kept
         at = profiled.profile(self.rows, self.factor, self.of, psi)
-        point = Point(psi, at.least.v, at.value, at.gradient, at.error)
+        least = at.least
+        aside = Aside(least.square, least.slopes, _schur(self.factor, least.factored, psi))
+        point = Point(psi, least.v, at.value, at.gradient, at.error, aside)
         return Evaluation(point, at, (), jnp.asarray(1), jnp.asarray(True))
 
     def curve(self, point: Point, pieces: profiled.Profile, exact: Array) -> Curved:
@@ -73,35 +101,57 @@ class ProfiledObjective(AbstractObjective):
 
 
 def suits(rows: Rows) -> bool:
-    """Whether the law is least squares given sigma, and theta may be taken relative to it."""
+    """Whether the law is least squares given sigma, and theta may be taken relative to it.
+
+    Restrictions and priors are of theta and sigma themselves: they leave neither to be profiled.
+    """
     terms = [term for grouping in rows.groupings for term in grouping.terms]
     scales = all(term.covariance.homogeneous for term in terms)
-    return rows.family.least_squares and scales and rows.num_theta > 0
+    plain = rows.family.least_squares and rows.restriction is None and rows.prior is None
+    return plain and scales and rows.num_theta > 0
 
 
-def by_least_squares(rows: Rows, first: Params, tolerance: float, max_iterations: int) -> Maximum:
-    """Up from `first`, whose beta is only where y is measured from."""
-    inside = rows if rows.fixed_inside else dataclasses.replace(rows, method="approximate_laplace")
-    factor, origin = choose(inside), first.beta
-    of = profiled.sums(inside, factor, origin)
-    objective = ProfiledObjective(inside, factor, of)
-    begin = first.theta * jnp.exp(-first.phi[0])
-    end = climb(objective, begin, zeros(inside), tolerance, max_iterations)
-    return _maximum(inside, factor, of, origin, end)
+class _Read(NamedTuple):
+    """What the rows say, y being taken from `origin`."""
+
+    of: profiled.Sums
+    origin: Array
 
 
-def _maximum(
-    rows: Rows, factor: AbstractFactor, of: profiled.Sums, origin: Array, end: Climb
-) -> Maximum:
-    t, curved = end.at.psi, end.curved
-    last = profiled.residual(rows, factor, of, t)
-    phi = 0.5 * jnp.log(last.square / of.count)
+@dataclasses.dataclass(frozen=True)
+class LeastSquaresRoute(AbstractRoute):
+    """Up from a theta; beta is only where y is measured from."""
+
+    def prepare(self, rows: Rows, first: Params) -> Prepared:
+        rows = _inside(rows)
+        of = profiled.sums(rows, choose(rows), first.beta)
+        return Prepared(first.theta * jnp.exp(-first.phi[0]), zeros(rows), _Read(of, first.beta))
+
+    def objective(self, rows: Rows, prepared: Prepared) -> ProfiledObjective:
+        rows = _inside(rows)
+        return ProfiledObjective(rows, choose(rows), prepared.sums.of)
+
+    def maximum(self, rows: Rows, prepared: Prepared, end: Climb) -> Maximum:
+        of, origin = prepared.sums
+        return _maximum(_inside(rows), of.count, origin, end)
+
+
+def _inside(rows: Rows) -> Rows:
+    """The same rows with beta among the inner variables."""
+    inside = dataclasses.replace(rows, method="approximate_laplace")
+    return rows if rows.fixed_inside else inside
+
+
+def _maximum(rows: Rows, count: Array, origin: Array, end: Climb) -> Maximum:
+    t, curved, last = end.at.psi, end.curved, end.at.aside
+    phi = 0.5 * jnp.log(last.square / count)
     sigma = jnp.exp(phi)
-    within, beta = last.v, origin
+    within, beta = end.at.u, origin
+    information = jnp.zeros((rows.num_theta,) * 2, rows.dtype)
     if rows.fixed_inside:
-        *within, more = last.v
+        *within, more = end.at.u
         beta = origin + more[:, 0]
-    information = _information(rows, factor, last.factored, curved)
+        information = _information(last.schur, curved.du[-1][:, :, 0])
     k, p = t.shape[0], origin.shape[0]
     corner = 0.5 * (curved.logdet + curved.residual / sigma**2)
     precision = jnp.zeros((p + k + 1,) * 2, t.dtype)
@@ -109,7 +159,7 @@ def _maximum(
     precision = precision.at[p : p + k, p : p + k].add(corner)
     precision = precision.at[p : p + k, -1].set(-last.slopes / sigma**2)
     precision = precision.at[-1, p : p + k].set(-last.slopes / sigma**2)
-    precision = precision.at[-1, -1].set(2.0 * of.count)
+    precision = precision.at[-1, -1].set(2.0 * count)
     # (beta, t, phi) by (beta, theta, phi).
     slope = jnp.diag(jnp.concatenate([jnp.ones(p), jnp.full(k, 1.0 / sigma), jnp.ones(1)]))
     slope = slope.astype(t.dtype).at[p : p + k, -1].set(-t)
@@ -130,10 +180,12 @@ def _maximum(
     )
 
 
-def _information(rows: Rows, factor: AbstractFactor, factored: Any, curved: Curved) -> Array:
-    """[[S, -S J], [-J'S, J'S J]], sigma being one."""
-    if not isinstance(factor, BorderedFactor):
-        return jnp.zeros((rows.num_theta,) * 2, rows.dtype)
-    lower = factored.schur
-    root = jnp.concatenate([lower.T, -lower.T @ curved.du[-1][:, :, 0].T], axis=1)
+def _schur(factor: AbstractFactor, factored: Any, psi: Array) -> Array:
+    """Of the fixed effects, where they are inside; as empty and of psi's type as `first` has it."""
+    return factored.schur if isinstance(factor, BorderedFactor) else jnp.zeros((0, 0), psi.dtype)
+
+
+def _information(schur: Array, J: Array) -> Array:
+    """[[S, -S J], [-J'S, J'S J]], sigma being one; J' is given."""
+    root = jnp.concatenate([schur.T, -schur.T @ J.T], axis=1)
     return root.T @ root

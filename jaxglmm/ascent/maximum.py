@@ -1,16 +1,19 @@
-"""What a route to the maximum ends with, and the general route: up the Laplace log-likelihood."""
+"""From a start to a maximum: what a route is, and the general one, by Laplace's approximation."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import abc
+import dataclasses
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.ascent.climb import climb
-from jaxglmm.ascent.objective import LaplaceObjective
+from jaxglmm.ascent.climb import Climb, Ends, climb
+from jaxglmm.ascent.objective import AbstractObjective, LaplaceObjective
+from jaxglmm.ascent.restricted import PenalisedObjective, RestrictedObjective, share_of
 from jaxglmm.factor import choose
-from jaxglmm.marginal.inside import inward, joint_hessian, outward
+from jaxglmm.marginal.inside import inward, joint_hessian, outward, places
 from jaxglmm.mode import zeros
 from jaxglmm.params import Params, flatten, unflatten
 from jaxglmm.predictor import Effects
@@ -20,7 +23,8 @@ from jaxglmm.rows import Rows
 class Maximum(NamedTuple):
     """All parameters as such, beta included whatever the method.
 
-    `value` is without the data's constant; gradient and Hessian are in (beta, theta, phi).
+    `value` is without the data's constant, and with the log-density of the prior; gradient and
+    Hessian are in (beta, theta, phi), and where some of these are restricted in the free ones.
     """
 
     params: Params
@@ -34,23 +38,68 @@ class Maximum(NamedTuple):
     error: Array  # standard error of `value`, zero where it is exact
 
 
-def by_laplace(rows: Rows, first: Params, tolerance: float, max_iterations: int) -> Maximum:
-    """Up from `first`; any law, any structure, any method."""
-    factor = choose(rows)
-    params, u = inward(rows, first, zeros(rows.random_only))
-    end = climb(LaplaceObjective(rows, factor), flatten(params), u, tolerance, max_iterations)
-    inner = unflatten(end.at.psi, rows)
-    hessian = joint_hessian(rows, factor, inner, end.at.u, end.curved)
-    held = jnp.zeros(hessian.shape[0] - end.at.psi.shape[0], rows.dtype)
-    params, u = outward(rows, inner, end.at.u)
-    return Maximum(
-        params=params,
-        u=u,
-        value=end.at.value,
-        gradient=jnp.concatenate([held, end.at.gradient]),
-        hessian=hessian,
-        certified=end.certified,
-        iterations=end.iterations,
-        passes=end.passes,
-        error=end.at.error,
-    )
+class Prepared(NamedTuple):
+    """Where an ascent begins, and what its route reads from the rows once."""
+
+    psi: Array
+    u: Effects
+    sums: Any = ()
+
+
+class AbstractRoute(abc.ABC):
+    """What is climbed, and what its top says about the model."""
+
+    @abc.abstractmethod
+    def prepare(self, rows: Rows, first: Params) -> Prepared:
+        """Begin at `first`."""
+
+    @abc.abstractmethod
+    def objective(self, rows: Rows, prepared: Prepared) -> AbstractObjective:
+        """A function of psi."""
+
+    @abc.abstractmethod
+    def maximum(self, rows: Rows, prepared: Prepared, end: Climb) -> Maximum:
+        """All that follows from the end of the ascent."""
+
+    def up(self, rows: Rows, first: Params, ends: Ends) -> Maximum:
+        """The whole way."""
+        prepared = self.prepare(rows, first)
+        objective = self.objective(rows, prepared)
+        end = climb(objective, prepared.psi, prepared.u, ends)
+        return self.maximum(rows, prepared, end)
+
+
+@dataclasses.dataclass(frozen=True)
+class LaplaceRoute(AbstractRoute):
+    """Any law, any structure, any method."""
+
+    def prepare(self, rows: Rows, first: Params) -> Prepared:
+        params, u = inward(rows, first, zeros(rows.random_only))
+        psi, share = flatten(params), share_of(rows, rows.num_fixed)
+        return Prepared(psi if share is None else share.collapse(psi), u)
+
+    def objective(self, rows: Rows, prepared: Prepared) -> AbstractObjective:
+        objective: AbstractObjective = LaplaceObjective(rows, choose(rows))
+        if rows.prior is not None:
+            objective = PenalisedObjective(objective, rows)
+        share = share_of(rows, rows.num_fixed)
+        return objective if share is None else RestrictedObjective(objective, share)
+
+    def maximum(self, rows: Rows, prepared: Prepared, end: Climb) -> Maximum:
+        share = share_of(rows, rows.num_fixed)
+        psi = end.at.psi if share is None else share.expand(end.at.psi)
+        inner = unflatten(psi, rows)
+        hessian = joint_hessian(rows, choose(rows), inner, end.at.u, end.curved)
+        gradient = jnp.zeros(hessian.shape[0], rows.dtype)
+        params, u = outward(rows, inner, end.at.u)
+        return Maximum(
+            params=params,
+            u=u,
+            value=end.at.value,
+            gradient=gradient.at[places(rows, end.at.psi.shape[0])].set(end.at.gradient),
+            hessian=hessian,
+            certified=end.certified,
+            iterations=end.iterations,
+            passes=end.passes,
+            error=end.at.error,
+        )

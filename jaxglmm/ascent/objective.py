@@ -9,13 +9,19 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.arrays import plus
 from jaxglmm.factor import AbstractFactor
-from jaxglmm.marginal import laplace
-from jaxglmm.marginal.hessian import Curved, hessian_of_pieces
+from jaxglmm.marginal import criterion
+from jaxglmm.marginal.hessian import Curved
 from jaxglmm.mode import Kept, no_factor, search, tight
-from jaxglmm.params import flatten, free_params, unflatten
-from jaxglmm.predictor import Effects
-from jaxglmm.rows import Rows
+from jaxglmm.params import free_params, unflatten
+from jaxglmm.predictor import Effects, fixed_change
+from jaxglmm.rows import Rows, by_term
+
+TIGHT = 1e-4
+"""The promise below which a mode is found to rounding level."""
+
+_FARTHEST = 1.0  # of a step in the logarithm of a dispersion or the logit of a probability
 
 
 class Point(NamedTuple):
@@ -26,6 +32,7 @@ class Point(NamedTuple):
     value: Array
     gradient: Array
     error: Array  # standard error of `value`, zero where it is exact
+    aside: Any = ()  # what else an objective wants to know of the last point
 
 
 class Evaluation(NamedTuple):
@@ -48,6 +55,11 @@ class AbstractObjective(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def is_dear(self) -> bool:
+        """Whether an evaluation costs far more than a pass over the rows."""
+
+    @property
+    @abc.abstractmethod
     def blank(self) -> Any:
         """The `kept` of the first evaluation."""
 
@@ -55,6 +67,21 @@ class AbstractObjective(abc.ABC):
     def evaluate(self, psi: Array, start: Effects, promise: Array, kept: Any) -> Evaluation:
         """Mode, value and gradient at psi, in reach of a step that promises so much; `start` is a
         guess of the mode."""
+
+    def first(self, psi: Array, start: Effects) -> Point:
+        """A point without value, to begin from."""
+        zero = jnp.zeros((), psi.dtype)
+        return Point(psi, start, zero - jnp.inf, jnp.zeros_like(psi), zero)
+
+    def move(self, point: Point, curved: Any, step: Array, gain: Array) -> Point:
+        """The point a small step away, to first order, with so much more value."""
+        u = along(point.u, curved.du, step)
+        return point._replace(psi=point.psi + step, u=u, value=point.value + gain)
+
+    def reach(self, step: Array) -> Array | float:
+        """The share of a step, at most one, that is not out of all bounds."""
+        del step
+        return 1.0
 
     def uncurved(self, psi: Array, start: Effects) -> Any:
         """What `curve` returns, of zeros."""
@@ -69,9 +96,15 @@ class AbstractObjective(abc.ABC):
         """
 
 
+def along(u: Effects, du: Effects, step: Array) -> Effects:
+    """Where the mode's tangents lead after a step."""
+    return plus(u, tuple(jnp.tensordot(step, d, axes=1) for d in du))
+
+
 @dataclasses.dataclass(frozen=True)
 class LaplaceObjective(AbstractObjective):
-    """The Laplace log-likelihood in psi = (beta, theta, phi) without the data's constant."""
+    """The log-likelihood in psi = (beta, theta, phi), by Laplace's approximation or what the rows
+    ask for in its place (`marginal.criterion`), without the data's constant."""
 
     rows: Rows
     factor: AbstractFactor
@@ -81,6 +114,10 @@ class LaplaceObjective(AbstractObjective):
         return self.factor.column_cost
 
     @property
+    def is_dear(self) -> bool:
+        return self.factor.keeps
+
+    @property
     def blank(self) -> Any:
         return no_factor(self.rows, self.factor)
 
@@ -88,17 +125,32 @@ class LaplaceObjective(AbstractObjective):
         rows, factor, params = self.rows, self.factor, unflatten(psi, self.rows)
         tolerance = mode_tolerance(rows, promise)
         u, passes, left = search(rows, factor, params, start, tolerance, kept)
-        at = laplace.pieces(rows, factor, params, u, order=4)
-        gradient = flatten(laplace.gradient(rows, factor, params, at))
-        gradient = jnp.where(free_params(rows, psi), gradient, 0.0)
+        at = criterion.find(rows, factor, psi, u, order=4)
+        gradient = jnp.where(free_params(rows, psi), at.gradient, 0.0)
         point = Point(psi, u, at.value, gradient, at.error)
-        keep = Kept(at.factored, jnp.isfinite(at.value)) if factor.keeps else ()
-        return Evaluation(point, at, keep, passes, left < tight(rows))
+        keep = Kept(at.pieces.factored, jnp.isfinite(at.value)) if factor.keeps else ()
+        return Evaluation(point, at.pieces, keep, passes, left < tight(rows))
+
+    def reach(self, step: Array) -> Array | float:
+        """Up to `_FARTHEST` in every linear predictor behind the first.
+
+        These are logarithms and logits, and start near. Where their random effects are weakly
+        identified the Hessian may be next to singular, and a step lead to dispersions of exp(-800)
+        with modes that take the longest to find (a normal law, 30 levels of 8 rows: 560 instead of
+        970 passes for 30 fits, 47 instead of 355 for the worst).
+        """
+        rows = self.rows
+        if rows.family.num_predictors == 1:
+            return 1.0
+        moved = unflatten(step, rows)
+        parts = [jnp.abs(part) for part in fixed_change(rows, moved.beta)[1:]]
+        parts += [jnp.abs(own.theta) for own in by_term(rows, moved.theta) if own.is_further]
+        farthest = jnp.max(jnp.stack([jnp.max(part, initial=0.0) for part in parts]))
+        return jnp.where(farthest > _FARTHEST, _FARTHEST / farthest, 1.0)
 
     def curve(self, point: Point, pieces: Any, exact: Array) -> Curved:
         """Coefficients of padding columns are held."""
-        params = unflatten(point.psi, self.rows)
-        curved = hessian_of_pieces(self.rows, self.factor, params, pieces, exact)
+        curved = criterion.hessian(self.rows, self.factor, point.psi, pieces, exact)
         free = free_params(self.rows, point.psi)
         held = jnp.diag(jnp.where(free, 0.0, -1.0).astype(self.rows.dtype))
         both = free[:, None] & free[None, :]
@@ -113,4 +165,4 @@ def mode_tolerance(rows: Rows, promise: Array) -> Array:
     but rounding is to be left.
     """
     loose = jnp.clip(0.01 * jnp.sqrt(jnp.abs(promise)), tight(rows), 1e-3)
-    return jnp.where(promise < 1e-4, tight(rows), loose)
+    return jnp.where(promise < TIGHT, tight(rows), loose)

@@ -12,22 +12,32 @@ import numpy as np
 from jax import Array
 
 from jaxglmm import curvature, status
+from jaxglmm.ascent.climb import Ends
 from jaxglmm.ascent.estimate import Estimate
-from jaxglmm.ascent.least_squares import by_least_squares, suits
-from jaxglmm.ascent.maximum import Maximum, by_laplace
-from jaxglmm.ascent.scales import term_scales
-from jaxglmm.ascent.start import Start, start
+from jaxglmm.ascent.least_squares import LeastSquaresRoute, suits
+from jaxglmm.ascent.maximum import AbstractRoute, LaplaceRoute, Maximum
+from jaxglmm.ascent.pseudo import Limits, iterate, of_law
+from jaxglmm.ascent.restricted import share_of
+from jaxglmm.ascent.scales import judged, term_scales
+from jaxglmm.ascent.start import Start, information, start
 from jaxglmm.control import Control
 from jaxglmm.curvature import Spectrum
-from jaxglmm.factor import choose
-from jaxglmm.families.base import BOUNDARY, UNBOUNDED
-from jaxglmm.marginal import laplace
-from jaxglmm.marginal.inside import constant, inward, outward
-from jaxglmm.params import Params, flatten, free_params, unflatten
+from jaxglmm.factor import AbstractFactor, choose
+from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED
+from jaxglmm.marginal import criterion, laplace
+from jaxglmm.marginal.inside import constant, inward, outward, places
+from jaxglmm.marginal.pseudo import from_working
+from jaxglmm.params import Params, flatten, free_params, log_prior, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows, by_term
 
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
+_INDEFINITE = 0.1  # size of a negative eigenvalue of the scaled Hessian that rounding does not make
+_UNCHANGED_IF_DEAR = 1e-5  # of the Hessian by the last step
+_UNKNOWN = 1e-13  # information beside that of other contrasts that is rounding
+_NOTHING = 1e-6  # information on a parameter of the law, a logarithm
+_ONWARD = 3.0  # times the way that such a parameter has come is where it is judged
+_FIRST_STAGE = 10  # working responses of a staged start
 _FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
 
 
@@ -40,24 +50,84 @@ def maximise_rows(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
+    if rows.by_pseudo_data:
+        return _by_pseudo_data(rows, given, control)
     begin = start(rows.random_only)
     first = begin.params if given is None else given
-    tolerance = control.tolerance or max(1e-7, 1e3 * float(jnp.finfo(rows.dtype).eps))
-    route = by_least_squares if suits(rows) else by_laplace
-    return _estimate(rows, begin, route(rows, first, tolerance, control.max_iterations))
+    if control.staged:
+        first = _staged(rows, first, control)
+    end = choose_route(rows).up(rows, first, ends(rows, control))
+    return estimate(rows, begin, end, control.max_iterations)
 
 
-def _estimate(rows: Rows, begin: Start, end: Maximum) -> Estimate:
+def _by_pseudo_data(rows: Rows, given: Params | None, control: Control) -> Estimate:
+    """The estimate by pseudo-likelihood; its log-likelihood is that of the last working data."""
+    own = start(rows.random_only)
+    limits = Limits(control.pl_iterations, control.pl_tolerance)
+    first = own.params if given is None else given
+    found = iterate(rows, first, functools.partial(_fit, control=control), limits)
+    begin = start(found.pseudo.random_only)._replace(information=own.information)
+    top = found.maximum
+    iterations = jnp.where(top.certified, found.iterations, control.max_iterations)
+    end = estimate(found.pseudo, begin, top._replace(iterations=iterations), control.max_iterations)
+    return of_law(rows, dataclasses.replace(end, iterations=found.iterations))
+
+
+def _fit(rows: Rows, control: Control) -> Maximum:
+    """From the start that the rows themselves give."""
+    return choose_route(rows).up(rows, start(rows.random_only).params, ends(rows, control))
+
+
+def _staged(rows: Rows, first: Params, control: Control) -> Params:
+    """fitglme's way to a start: a few working responses, then approximate Laplace.
+
+    Neither knows a prior; restricted parameters are those of the law, not of working responses.
+    """
+    if rows.prior is not None:
+        return first
+    if rows.family.exponential and rows.restriction is None:
+        pseudo = dataclasses.replace(rows, method="mpl", quadrature_points=1)
+        limits = Limits(_FIRST_STAGE, control.pl_tolerance)
+        found = iterate(pseudo, first, functools.partial(_fit, control=control), limits)
+        first = from_working(rows.family, found.maximum.params)
+    inside = dataclasses.replace(rows, method="approximate_laplace", quadrature_points=1)
+    return LaplaceRoute().up(inside, first, ends(inside, control)).params
+
+
+def choose_route(rows: Rows) -> AbstractRoute:
+    """The quickest that leads to the maximum."""
+    if rows.by_pseudo_data:
+        raise TypeError("Pseudo-likelihood is no function of the parameters to be climbed.")
+    return LeastSquaresRoute() if suits(rows) else LaplaceRoute()
+
+
+def ends(rows: Rows, control: Control, unchanged: float = 0.0) -> Ends:
+    """When an ascent ends; `unchanged` as there, and at least what a dear factor asks for."""
+    tolerance = control.tolerance_at(float(jnp.finfo(rows.dtype).eps))
+    unchanged = max(unchanged, _UNCHANGED_IF_DEAR if choose(rows).keeps else 0.0)
+    return Ends(tolerance, control.max_iterations, unchanged)
+
+
+def estimate(rows: Rows, begin: Start, end: Maximum, max_iterations: int) -> Estimate:
+    """Rectified parameters and a status; `begin` tells what is small and what is far."""
     params, u, signs = _rectify(rows, end.params, end.u)
+    share = share_of(rows, params.beta.shape[0])
+    if share is not None:
+        signs = share.collapse(signs)
     curved = end.hessian * signs[:, None] * signs[None, :]
     gradient = end.gradient * signs
     s = curvature.spectrum(-curved)
     singular = _is_singular(rows.random_only, params, u)
-    limit = rows.family.limit(params.phi, jnp.maximum(begin.phi, begin.params.phi))
-    code = _status(rows.random_only, begin, end, s, curved, singular, limit)
+    limit = _limit(rows, params.phi, begin, curved, end.certified)
+    stuck = ~end.certified & (end.iterations < max_iterations)
+    left = _left(rows.random_only, begin, params, u, curved)
+    unknown = _is_unknown(begin, curved)
+    code = _status(rows.random_only, end, s, left, singular, limit, stuck, unknown)
+    prior = None if rows.prior is None else log_prior(rows, params)
+    value = end.value if prior is None else end.value - prior
     return Estimate(
         params=params,
-        log_likelihood=end.value + constant(rows),
+        log_likelihood=value + constant(rows),
         u=u,
         hessian=curved,
         status=code,
@@ -68,6 +138,7 @@ def _estimate(rows: Rows, begin: Start, end: Maximum) -> Estimate:
         decrement=gradient @ curvature.ascent_metric(s) @ gradient,
         smallest_eigenvalue=_smallest(s, rows),
         monte_carlo_error=end.error,
+        log_prior=prior,
     )
 
 
@@ -92,32 +163,59 @@ def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, A
     return rectified, turned, jnp.concatenate(ones)
 
 
+def _limit(rows: Rows, phi: Array, begin: Start, hessian: Array, certified: Array) -> Array:
+    """The law's `limit`; parameters that are held are at none, as those at the start.
+
+    A parameter of which nothing is known any more at a maximum is on its way to a limit, whose
+    log-likelihood is finite: one without end would have risen on. (A dispersion falls like this
+    where every row has a random effect of its own, which takes its place.)
+    """
+    start = jnp.maximum(begin.phi, begin.params.phi)
+    if rows.restriction is not None:
+        phi = jnp.where(rows.restriction.held[rows.num_theta :], begin.params.phi, phi)
+        return rows.family.limit(phi, start)
+    limit = rows.family.limit
+    known = -jnp.diagonal(hessian)[hessian.shape[0] - phi.shape[0] :] > _NOTHING
+    here = limit(phi, start)
+    onward = limit(jnp.where(known, phi, start + _ONWARD * (phi - start)), start)
+    endless = limit(jnp.where(known, phi, start), start) == UNBOUNDED
+    inside = (here == INTERIOR) & (onward == INTERIOR)
+    there = jnp.where(endless, UNBOUNDED, jnp.where(inside, INTERIOR, BOUNDARY))
+    return jnp.where(certified, there, here)
+
+
 def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
     """Whether a covariance structure is at a bound of its parameters, or singular."""
     found = jnp.asarray(False)
-    for own, scale in zip(by_term(rows, params.theta), term_scales(rows, params, u), strict=True):
+    scales = term_scales(rows, params, u)
+    theta = judged(rows, params.theta, scales)
+    for own, scale in zip(by_term(rows, theta), scales, strict=True):
         found = found | own.covariance.is_singular(own.theta, own.constants, scale)
     return found
 
 
 def _status(
     rows: Rows,
-    begin: Start,
     end: Maximum,
     s: Spectrum,
-    hessian: Array,
+    left: Array,
     singular: Array,
     limit: Array,
+    stuck: Array,
+    unknown: Array,
 ) -> Array:
-    p = rows.num_fixed
-    left = _least_information(-hessian[:p, :p], begin.information)
     finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
     code = jnp.asarray(status.CONVERGED)
     code = jnp.where(_smallest(s, rows) < _FLAT, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
+    code = jnp.where(unknown, status.RANK_DEFICIENT, code)
     code = jnp.where(~end.certified, status.MAX_ITERATIONS, code)
     code = jnp.where(left < _SEPARATED, status.SEPARATED, code)
-    return jnp.where(~finite | (limit == UNBOUNDED), status.NONFINITE, code)
+    # Where log p is not concave H can be singular at the mode: -log det H / 2 has a pole, of
+    # curvature without bound, into which an ascent runs until no step is short enough.
+    # At a law's limit the curvature along its parameter is rounding, of either sign.
+    pole = stuck & (_smallest(s, rows) < -_INDEFINITE) & (limit != BOUNDARY)
+    return jnp.where(~finite | pole | (limit == UNBOUNDED), status.NONFINITE, code)
 
 
 def _smallest(s: Spectrum, rows: Rows) -> Array:
@@ -125,14 +223,36 @@ def _smallest(s: Spectrum, rows: Rows) -> Array:
     return jnp.min(s.values, initial=jnp.asarray(jnp.inf, rows.dtype))
 
 
+def _left(rows: Rows, begin: Start, params: Params, u: Effects, hessian: Array) -> Array:
+    """The share of the information on the fixed effects that is left along some contrast.
+
+    Both that of the responses, which separation takes away and random effects alone do not (where
+    counts are large a few levels know far less of the mean than their rows seem to), and that of
+    the log-likelihood, to which a prior adds.
+    """
+    p = rows.num_fixed
+    by_rows = _least_information(information(rows, params, u), begin.information)
+    return jnp.maximum(by_rows, _least_information(-hessian[:p, :p], begin.information))
+
+
 def _least_information(final: Array, reference: Array) -> Array:
-    """The smallest eigenvalue of `final` relative to `reference`."""
+    """The smallest eigenvalue of `final` relative to `reference`, along the contrasts that the
+    latter knows."""
     if final.shape[0] == 0:
         return jnp.asarray(jnp.inf, final.dtype)
     s = curvature.spectrum(reference)
-    root = (s.vectors / jnp.sqrt(jnp.maximum(s.values, 1e-14))) * s.scale[:, None]
-    relative = root.T @ final @ root
+    known = s.values > _UNKNOWN
+    inverted = jnp.where(known, 1.0 / jnp.sqrt(jnp.where(known, s.values, 1.0)), 0.0)
+    root = (s.vectors * inverted) * s.scale[:, None]
+    relative = root.T @ final @ root + jnp.diag(jnp.where(known, 0.0, 1.0).astype(final.dtype))
     return jnp.linalg.eigvalsh(0.5 * (relative + relative.T))[0]
+
+
+def _is_unknown(begin: Start, hessian: Array) -> Array:
+    """Whether no response tells anything of some coefficient, at the start and at the end."""
+    reference = begin.information
+    p = reference.shape[0]
+    return jnp.any((jnp.diagonal(reference) == 0.0) & (jnp.diagonal(hessian)[:p] == 0.0))
 
 
 @_solve.defjvp
@@ -142,25 +262,53 @@ def _solve_jvp(
     """At the maximum G(psi, rows) = 0, so dpsi = -(dG/dpsi)^-1 (dG at fixed psi)."""
     rows, given = primals
     d_rows = tangents[0]
+    if rows.by_pseudo_data:
+        raise TypeError(
+            "Estimates by pseudo-likelihood maximise nothing: they have no derivatives."
+        )
     factor = choose(rows)
     est = _solve(rows, given, control)
     params, u = inward(rows, est.params, est.u)
     psi = flatten(params)
-
-    def at_fixed_psi(r: Rows) -> tuple[Array, Array]:
-        value, gradient = laplace.refined(r, factor, psi, u)
-        return value + constant(r), gradient
-
-    _, (d_value, d_gradient) = jax.jvp(at_fixed_psi, (rows,), (d_rows,))
+    share, d_share = share_of(rows, rows.num_fixed), share_of(d_rows, rows.num_fixed)
+    d_held = None if d_share is None else d_share.values
+    d_value, d_gradient = _moved(rows, factor, psi, u, (d_rows, d_held))
     s = curvature.spectrum(-est.hessian)
-    # A beta inside is no unknown of G: the inverse in all parameters has that in psi as its corner.
-    inside = est.hessian.shape[0] - psi.shape[0]
-    d_psi = (curvature.pseudo_inverse(s, _FLAT) @ jnp.pad(d_gradient, (inside, 0)))[inside:]
+    # A beta inside is no unknown of G: the inverse in all parameters has that in psi as a block.
+    d_free = d_gradient if share is None else share.pull(d_gradient)
+    own = places(rows, d_free.shape[0])
+    d_free = curvature.pseudo_inverse(s, _FLAT)[np.ix_(own, own)] @ d_free
+    d_psi = d_free if share is None else d_held + share.push(d_free)
     d_psi = jnp.where(free_params(rows, psi), d_psi, 0.0)
     _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, u), (rows, psi), (d_rows, d_psi))
     tangent = jax.tree.map(_zero_tangent, est)
     moved, d_u = outward(rows, unflatten(d_psi, rows), d_u)
+    if est.log_prior is not None:
+        d_prior = jax.jvp(_log_prior, (rows, psi), (d_rows, d_psi))[1]
+        tangent, d_value = dataclasses.replace(tangent, log_prior=d_prior), d_value - d_prior
     return est, dataclasses.replace(tangent, params=moved, log_likelihood=d_value, u=d_u)
+
+
+def _log_prior(rows: Rows, psi: Array) -> Array:
+    return log_prior(rows, unflatten(psi, rows))
+
+
+def _moved(
+    rows: Rows, factor: AbstractFactor, psi: Array, u: Effects, tangents: tuple[Rows, Array | None]
+) -> tuple[Array, Array]:
+    """Tangents of what is maximised and its gradient, the free parameters being where they are."""
+    d_rows, d_held = tangents
+
+    def at(r: Rows, psi: Array) -> tuple[Array, Array]:
+        value, gradient = criterion.refined(r, factor, psi, u)
+        if r.prior is not None:
+            more, slope = jax.value_and_grad(_log_prior, argnums=1)(r, psi)
+            value, gradient = value + more, gradient + slope
+        return value + constant(r), gradient
+
+    if d_held is None:
+        return jax.jvp(lambda r: at(r, psi), (rows,), (d_rows,))[1]
+    return jax.jvp(at, (rows, psi), (d_rows, d_held))[1]
 
 
 def _zero_tangent(x: Array) -> Any:

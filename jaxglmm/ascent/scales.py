@@ -15,7 +15,7 @@ from jaxglmm.predictor import (
     reduce,
     relative_factors,
 )
-from jaxglmm.rows import Rows
+from jaxglmm.rows import Rows, by_term
 
 
 def term_scales(rows: Rows, params: Params, u: Effects) -> list[Array]:
@@ -37,6 +37,19 @@ def term_scales(rows: Rows, params: Params, u: Effects) -> list[Array]:
             scales.append(jnp.sqrt(information[first:last]))
             first = last
     return scales
+
+
+def judged(rows: Rows, theta: Array, scales: list[Array]) -> Array:
+    """theta where what is at a bound is sought: entries that are held are moved to where a level's
+    own estimate has an error as large as its effect, which is none."""
+    if rows.restriction is None:
+        return theta
+    tiny = jnp.finfo(theta.dtype).tiny
+    regular = [theta[:0]] + [
+        own.covariance.start(1.0 / jnp.maximum(scale, tiny), own.constants)
+        for own, scale in zip(by_term(rows, theta), scales, strict=True)
+    ]
+    return jnp.where(rows.restriction.held[: rows.num_theta], jnp.concatenate(regular), theta)
 
 
 def _information(rows: Rows, k: int, values: Array) -> Array:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm import curvature
+from jaxglmm.ascent.moments import joint_moments, limits
 from jaxglmm.likelihood import log_kernel, score_and_weights
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
+    Effects,
     Predictors,
     by_column,
+    fixed_change,
     fixed_column,
     fixed_part,
+    linear_predictor,
+    offsets,
+    random_effects,
     reduce,
+    relative_factors,
     sum_columns,
     total,
     transpose_fixed,
@@ -26,6 +33,10 @@ from jaxglmm.rows import Rows
 
 _MAX_NEWTON = 6
 _MAX_VARIANCE = 2.0  # beyond it the expansion of the mean in the random effects is no guide
+_LEAST_SHARE = 1 / 3  # of a marginal variance to the conditional one
+_SPREAD = 0.75  # of the variance of transformed counts is not that of their law, in the mean row
+_REWEIGHTED = 3  # times, which settles a variance that is large beside the law's
+_LEAST_OWN = 0.05  # of the spread about the fixed effects is that of the rows themselves
 
 
 class Start(NamedTuple):
@@ -42,7 +53,8 @@ def start(rows: Rows) -> Start:
     beta: Newton steps of the model without random effects from the transformed responses (from
     the transformed mean response where that leaves the law's domain); phi: moments of the
     residuals; theta: each column's variance by the method of moments of its scores,
-    E s^2 = I + tau^2 I^2 for a level with score s and information I; then both move
+    E s^2 = I + tau^2 I^2 for a level with score s and information I, or with several factors
+    the variances of all together and the rows' own (`joint_moments`); then both move
     from the marginal to the conditional mean (`_conditional`). A dispersion that is known is
     taken for unknown here: beside none at all, random effects of any size would look large.
     """
@@ -58,10 +70,67 @@ def start(rows: Rows) -> Start:
     moments = family.initial_phi(rows.y, fitted, rows.weight, rows.multiplier)
     plain, phi = phi, jnp.where(jnp.isfinite(moments), moments, phi)
     s, weights = _derivatives(rows, fixed_part(rows, fit.beta), phi)
-    sds = _moment_sds(rows, s, weights)
+    if len(rows.groupings) > 1:
+        weights = (_expected(rows, fit.beta, fitted, phi), *weights[1:])
+        sds, residual = joint_moments(rows, s, weights)
+        # The rows' own share of the residuals, the rest being that of the random effects.
+        own_y = fitted + jnp.sqrt(residual) * (rows.y - fitted)
+        if family.support == "unit_closed":  # responses at its ends are counted, not measured
+            own_y = jnp.where((rows.y == 0.0) | (rows.y == 1.0), rows.y, own_y)
+        moments = family.initial_phi(own_y, fitted, rows.weight, rows.multiplier)
+        phi = jnp.where(jnp.isfinite(moments), moments, phi)
+    else:
+        sds = _moment_sds(rows, s, weights)
+    if "disp" in family.components:
+        fit = _own_dispersion(rows, fit, fitted, sds, weights)
     beta, sds = _conditional(rows, fit, sds, weights)
+    if _counts_alone(rows):
+        beta, sds = _spread_out(rows, mean, beta, sds)
     params = Params(beta=beta, theta=_theta(rows, sds, s, weights), phi=phi[:own])
     return Start(params, fit.reference, plain[:own])
+
+
+def _counts_alone(rows: Rows) -> bool:
+    """A law of counts whose variance nothing but one factor's random effects adds to."""
+    counts = rows.family.support in ("count", "positive_count")
+    plain = rows.family.num_phi == 0 and rows.family.num_predictors == 1
+    return counts and plain and len(rows.groupings) == 1
+
+
+def _spread_out(
+    rows: Rows, mean: Array, beta: Array, sds: tuple[Array, ...]
+) -> tuple[Array, tuple[Array, ...]]:
+    """beta and standard deviations where counts differ by far more than their law's error.
+
+    A fit of their means then follows the few largest, however unlike the others these are, and
+    finds next to no random effects. The transformed responses r have the errors 1 / W of the law,
+    which hardly count beside the variance v of everything else: a linear model with the weights
+    1 / (1 / W + v), whose variances have the same moments. Its coefficients are those given the
+    random effects.
+    """
+    far = rows.family.link.predictor(mean)
+    (s,), (weight,) = _derivatives(rows, (far,), jnp.zeros((0,), rows.dtype))
+    known = (weight > 0) & (rows.multiplier > 0)
+    error = 1.0 / jnp.where(known, weight, 1.0)
+    r = jnp.where(known, far + s * error - rows.offset, 0.0)
+    count = jnp.maximum(total(rows, known.astype(rows.dtype)), 1.0)
+
+    def weighted(variance: Array) -> Array:
+        return jnp.where(known, 1.0 / (error + variance), 0.0)
+
+    def fit(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        w = weighted(state[1])
+        own = curvature.solve(_information(rows, (w,)), transpose_fixed(rows, (w * r,)))
+        left = r - fixed_change(rows, own)[0]
+        return own, total(rows, jnp.where(known, left * left, 0.0)) / count
+
+    none, one = jnp.zeros((rows.num_fixed,), rows.dtype), jnp.ones((), rows.dtype)
+    own, variance = jax.lax.fori_loop(0, _REWEIGHTED, fit, (none, one))
+    w = weighted(variance)
+    found = _moment_sds(rows, (w * (r - fixed_change(rows, own)[0]),), (w,))
+    spread = total(rows, jnp.where(known, variance / (variance + error), 0.0)) > _SPREAD * count
+    pairs = zip(found, sds, strict=True)
+    return jnp.where(spread, own, beta), tuple(jnp.where(spread, a, b) for a, b in pairs)
 
 
 def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, Predictors]:
@@ -72,6 +141,24 @@ def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, P
 
     s, W = score_and_weights(rows, eta, phi)
     return tuple(map(finite, s)), tuple(jnp.abs(finite(W[a][a])) for a in range(len(s)))
+
+
+def _expected(rows: Rows, beta: Array, fitted: Array, phi: Array) -> Array:
+    """The first predictor's weights at responses that equal their means.
+
+    Observed ones of a law like the gamma's grow with the response, and with them would the
+    information of the levels that have large scores.
+    """
+    y = fitted * rows.weight if rows.family.weight_role == "trials" else fitted
+    rows = dataclasses.replace(rows, y=jnp.broadcast_to(y, rows.y.shape))
+    return _derivatives(rows, fixed_part(rows, beta), phi)[1][0]
+
+
+def information(rows: Rows, params: Params, u: Effects) -> Array:
+    """X' W X at these means of the responses; comparable with that of `Start`."""
+    lam = relative_factors(rows, params.theta)
+    eta = linear_predictor(rows, params.beta, random_effects(lam, u))
+    return _information(rows, _derivatives(rows, eta, params.phi)[1])
 
 
 def _information(rows: Rows, weights: Predictors) -> Array:
@@ -100,10 +187,11 @@ class _Fit(NamedTuple):
 def _fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> _Fit:
     """Newton steps of the model without random effects while they gain 0.1 % of a unit a row.
 
-    The first starts from a predictor of its own for every row, the transformed response.
+    The first starts from a predictor of its own for every row, the transformed response, and
+    moves the first predictor alone: what the others are near shows about the fit.
     """
     link = rows.family.link
-    others = tuple(jnp.zeros_like(mean) for _ in range(rows.family.num_predictors - 1))
+    others = _others(rows, constant, rows.y)
     back = (link.predictor(constant), *others)
     enough = 1.0 + 1e-3 * rows.y.size
     infinite = jnp.asarray(jnp.inf, rows.dtype)
@@ -124,13 +212,43 @@ def _fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> _Fit:
     )
 
 
+def _others(rows: Rows, mean: Array, y: Array) -> Predictors:
+    """The predictors behind the first, constants near what they are about means like these."""
+    found = rows.family.initial_others(y, mean, rows.weight, rows.multiplier)
+    return tuple(jnp.full(rows.y.shape, value, rows.dtype) for value in found)
+
+
+def _own_dispersion(
+    rows: Rows, fit: _Fit, fitted: Array, sds: tuple[Array, ...], weights: Predictors
+) -> _Fit:
+    """The fit with a dispersion that no longer holds what the random effects make of the spread.
+
+    Of the residuals' variance, which is that of the scores in units of the information, the random
+    effects take sum w v / n; the rest is that of the rows themselves.
+    """
+    count = jnp.maximum(total(rows, rows.multiplier), 1.0)
+    spread = total(rows, weights[0] * _variance(rows, sds)) / count
+    share = jnp.clip(1.0 - spread, _LEAST_OWN, 1.0)
+    own_y = jnp.where(rows.y == 0, rows.y, fitted + jnp.sqrt(share) * (rows.y - fitted))
+    pairs = zip(
+        _others(rows, fitted, own_y), _others(rows, fitted, rows.y), weights[1:], strict=True
+    )
+    pulls = (w * (own - all_) for own, all_, w in pairs)
+    pull = transpose_fixed(rows, (jnp.zeros((1, 1), rows.dtype), *pulls))
+    return fit._replace(beta=fit.beta + curvature.solve(fit.information, pull))
+
+
 def _newton(rows: Rows, phi: Array, back: Predictors, fit: _Fit) -> _Fit:
     """A Newton step from `fit.eta`; `back` is where to begin again if the first one fails."""
     s, weights = _derivatives(rows, fit.eta, phi)
-    offset = (rows.offset, *(jnp.zeros((1, 1), rows.dtype) for _ in s[1:]))
+    first = fit.count == 0
+    if len(s) > 1:  # the others stay where they are, as near as their columns reach
+        counts = jnp.where(rows.multiplier > 0, 1.0, 0.0).astype(rows.dtype)
+        s = (s[0], *(jnp.where(first, 0.0, d) for d in s[1:]))
+        weights = (weights[0], *(jnp.where(first, counts, w) for w in weights[1:]))
     working = tuple(
         jnp.where(w > 0, w * (e - o) + d, 0.0)
-        for w, e, o, d in zip(weights, fit.eta, offset, s, strict=True)
+        for w, e, o, d in zip(weights, fit.eta, offsets(rows), s, strict=True)
     )
     information = _information(rows, weights)
     beta = curvature.solve(information, transpose_fixed(rows, working))
@@ -138,7 +256,11 @@ def _newton(rows: Rows, phi: Array, back: Predictors, fit: _Fit) -> _Fit:
     value = total(rows, log_kernel(rows, eta, phi))
     better = value > fit.value
     # Out of the law's domain at once: begin again from the mean response.
-    again = (fit.count == 0) & ~better
+    again = first & ~better
+    if len(s) > 1:
+        nearer = _others(rows, rows.family.link.mean(eta[0]), rows.y)
+        pairs = zip(nearer, eta[1:], strict=True)
+        eta = (eta[0], *(jnp.where(first & jnp.isfinite(n), n, e) for n, e in pairs))
     return _Fit(
         beta=jnp.where(better, beta, fit.beta),
         eta=tuple(jnp.where(again, b, e) for b, e in zip(back, eta, strict=True)),
@@ -158,21 +280,38 @@ def _conditional(
     E m(eta + e) = m(eta) + m''(eta) v / 2 for random effects e of variance v, so that a marginal
     predictor exceeds the conditional one by v m'' / (2 m'). The log link has bend m'' / m' = 1,
     this excess exactly, and marginal means whose relative variance, which the moments estimate,
-    is exp(v) - 1; the inverse is used for every link with its mean square bend.
+    is exp(v) - 1; the inverse is used for every link with its mean square bend. Where the bend
+    falls along eta, by `fade` in the mean, marginal slopes are less steep than conditional ones:
+    marginal variances are v / (1 + fade v), as for the probit link, which has fade 1.
     """
     eta, w = fixed_part(rows, fit.beta)[0], weights[0]
-    link, one = rows.family.link, jnp.ones_like(eta)
-    slope, second = jax.jvp(lambda e: jax.jvp(link.mean, (e,), (one,))[1], (eta,), (one,))
-    bend = jnp.where(jnp.isfinite(second / slope), second / slope, 0.0)
-    square = total(rows, w * bend * bend) / jnp.maximum(total(rows, w), 1e-30) + 1e-6
+    bend, change = jax.jvp(lambda e: _bend(rows, e), (eta,), (jnp.ones_like(eta),))
+    count = jnp.maximum(total(rows, w), 1e-30)
+    square = total(rows, w * bend * bend) / count + 1e-6
     sds = tuple(jnp.sqrt(jnp.log1p(square * sd * sd) / square) for sd in sds)
+    variance = _variance(rows, sds)
+    fade = jnp.maximum(-total(rows, w * jnp.where(jnp.isfinite(change), change, 0.0)) / count, 0.0)
+    larger = 1.0 / jnp.maximum(1.0 - fade * total(rows, w * variance) / count, _LEAST_SHARE)
+    excess = 0.5 * jnp.minimum(larger * variance, _MAX_VARIANCE) * bend
+    others = tuple(jnp.zeros((1, 1), rows.dtype) for _ in weights[1:])
+    pulled = transpose_fixed(rows, (w * excess, *others))
+    sds = tuple(jnp.sqrt(larger) * sd for sd in sds)
+    return fit.beta - curvature.solve(fit.information, pulled), sds
+
+
+def _variance(rows: Rows, sds: tuple[Array, ...]) -> Array:
+    """Of what the random effects add to the first linear predictor of each row."""
     variance = jnp.zeros((1, 1), rows.dtype)
     for k, values in enumerate(sds):
         variance = sum_columns(rows, k, 0, variance, lambda z, sd: (z * sd) ** 2, values)
-    excess = 0.5 * jnp.minimum(variance, _MAX_VARIANCE) * bend
-    others = tuple(jnp.zeros((1, 1), rows.dtype) for _ in weights[1:])
-    pulled = transpose_fixed(rows, (w * excess, *others))
-    return fit.beta - curvature.solve(fit.information, pulled), sds
+    return variance
+
+
+def _bend(rows: Rows, eta: Array) -> Array:
+    """m'' / m' of the mean."""
+    link, one = rows.family.link, jnp.ones_like(eta)
+    slope, second = jax.jvp(lambda e: jax.jvp(link.mean, (e,), (one,))[1], (eta,), (one,))
+    return jnp.where(jnp.isfinite(second / slope), second / slope, 0.0)
 
 
 def _moment_sds(rows: Rows, s: Predictors, weights: Predictors) -> tuple[Array, ...]:
@@ -227,11 +366,4 @@ def _moment_sd(rows: Rows, k: int, z: Array, s: Array, w: Array) -> Array:
     tiny = jnp.finfo(rows.dtype).tiny
     square = jnp.maximum(jnp.sum(information * information), tiny)
     variance = jnp.sum(scores * scores - information) / square
-    levels = jnp.maximum(jnp.sum(information > 0), 1)
-    unit = 1.0 / jnp.sqrt(jnp.maximum(jnp.sum(information) / levels, tiny))
-    row_unit = 1.0 / jnp.sqrt(
-        jnp.maximum(
-            total(rows, z * z * w) / total(rows, (rows.multiplier > 0).astype(rows.dtype)), tiny
-        )
-    )
-    return jnp.clip(jnp.sqrt(jnp.maximum(variance, 0.0)), 0.2 * unit, 5.0 * row_unit)
+    return jnp.clip(jnp.sqrt(jnp.maximum(variance, 0.0)), *limits(rows, information))

@@ -13,6 +13,7 @@ from jaxglmm.covariance.angles import fold
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
     root_mean_square,
@@ -53,6 +54,9 @@ class Autoregressive(AbstractCovariance):
     def start(self, sd: Array, constants: Constants) -> Array:
         angle = jnp.full((self.num_theta - 1,), math.asin(START), sd.dtype)
         return jnp.concatenate([root_mean_square(sd)[None], angle])
+
+    def coordinate(self, number: int, value: float) -> Coordinate:
+        return Coordinate(number, math.asin(value) if number else value)
 
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta[:1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
@@ -30,6 +31,18 @@ class Parameter(NamedTuple):
     kind: str
     i: int
     j: int | None = None
+
+
+class Coordinate(NamedTuple):
+    """A natural parameter that is a function of one entry of theta alone.
+
+    Attributes:
+        place: number of the entry.
+        value: of the entry, where the natural parameter has the value asked for.
+    """
+
+    place: int
+    value: float
 
 
 class Representative(NamedTuple):
@@ -62,6 +75,12 @@ class AbstractCovariance(abc.ABC):
 
     homogeneous: ClassVar[bool] = False
     """L(s theta) = s L(theta): theta is relative to whatever L is relative to."""
+
+    linear: ClassVar[bool] = False
+    """The matrices L L' are those of a linear space that are positive semidefinite."""
+
+    roots: ClassVar[bool] = False
+    """theta begins with the roots of the standard deviations, one for each column."""
 
     scales_only: ClassVar[bool] = False
     """Correlations are given or follow a process: only a deviation of zero makes L singular."""
@@ -114,6 +133,43 @@ class AbstractCovariance(abc.ABC):
     @abc.abstractmethod
     def rectify(self, theta: Array) -> Representative:
         """The reported theta of the same covariance."""
+
+    def coordinate(self, number: int, value: float) -> Coordinate | None:
+        """The entry of theta that alone decides on a parameter, and where that has a value.
+
+        Args:
+            number: of the parameter among `parameters`.
+            value: inside its bounds or at one.
+
+        Returns:
+            None where the parameter is a function of several entries.
+        """
+        del number, value
+
+    def theta_of(self, values: Sequence[float]) -> np.ndarray | None:
+        """The reported theta whose `natural` has these values.
+
+        Args:
+            values: of `parameters`, inside their bounds; a deviation may be zero.
+
+        Returns:
+            Shape (num_theta,); None where the structure has no such map.
+
+        Raises:
+            ValueError: no covariance matrix has these values.
+        """
+        theta = np.zeros(self.num_theta)
+        for number, value in enumerate(values):
+            found = self.coordinate(number, value)
+            if found is None:
+                return None
+            theta[found.place] = found.value
+        return theta
+
+    @property
+    def by_parameter(self) -> AbstractCovariance:
+        """The same covariances by a theta of which more parameters have an entry each, if any."""
+        return self
 
     def covariance(self, theta: Array, constants: Constants) -> Array:
         """L L'; shape (dim, dim)."""
@@ -182,6 +238,24 @@ def natural_of_factor(factor: Array, parameters: tuple[Parameter, ...]) -> Array
     rows = factor / sd[:, None]
     i, j = np.array(listed).T
     return jnp.concatenate([sd, (rows @ rows.T)[i, j]])
+
+
+def cholesky_of_natural(
+    parameters: tuple[Parameter, ...], values: Sequence[float], order: np.ndarray | None = None
+) -> np.ndarray:
+    """The lower Cholesky factor of a covariance, its columns in `order` if that is given.
+
+    Args:
+        parameters: standard deviations of all columns, then correlations; others are zero.
+        values: theirs; ValueError where the correlations are not positive definite.
+        order: number of the column that comes first, second, ...
+    """
+    dim = sum(parameter.kind == "sd" for parameter in parameters)
+    R, sd = np.eye(dim), np.asarray(values[:dim], float)
+    for parameter, value in zip(parameters[dim:], values[dim:], strict=True):
+        R[parameter.i, parameter.j] = R[parameter.j, parameter.i] = value
+    order = np.arange(dim) if order is None else order
+    return sd[order, None] * np.linalg.cholesky(R[np.ix_(order, order)])
 
 
 def signs_of(values: Array) -> Array:

@@ -13,6 +13,7 @@ from jaxglmm.covariance.angles import fold
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
     signs_of,
@@ -32,6 +33,7 @@ class CompoundSymmetry(AbstractCovariance):
     """
 
     name = "cs"
+    roots = True
 
     @property
     def num_theta(self) -> int:
@@ -54,6 +56,11 @@ class CompoundSymmetry(AbstractCovariance):
 
     def start(self, sd: Array, constants: Constants) -> Array:
         return jnp.concatenate([jnp.sqrt(sd), exchangeable_start(self.dim, sd)])
+
+    def coordinate(self, number: int, value: float) -> Coordinate:
+        deviation = number < self.dim
+        at = math.sqrt(value) if deviation else exchangeable_angle(self.dim, value)
+        return Coordinate(number, at)
 
     def rectify(self, theta: Array) -> Representative:
         signs = signs_of(theta[: self.dim])
@@ -114,12 +121,17 @@ def exchangeable_correlation(dim: int, angle: Array) -> Array:
     return 1.0 - _amplitudes(dim, angle)[0] ** 2 if dim > 1 else angle
 
 
+def exchangeable_angle(dim: int, correlation: float) -> float:
+    """The angle of a correlation: r^2 = dim (1 + sin x) / 2."""
+    sine = 2.0 * (1.0 + (dim - 1) * correlation) / dim - 1.0
+    return math.asin(min(max(sine, -1.0), 1.0))
+
+
 def exchangeable_start(dim: int, like: Array) -> Array:
     """The angle of the correlation `START`."""
     if dim == 1:
         return jnp.zeros((0,), like.dtype)
-    sine = 2.0 * (1.0 + (dim - 1) * START) / dim - 1.0
-    return jnp.full((1,), math.asin(sine), like.dtype)
+    return jnp.full((1,), exchangeable_angle(dim, START), like.dtype)
 
 
 def rectify_exchangeable(dim: int, angle: Array) -> tuple[Array, Array, Array]:

@@ -10,6 +10,7 @@ from jax import Array
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
     signs_of,
@@ -22,6 +23,7 @@ class Diagonal(AbstractCovariance):
     """Uncorrelated columns: theta is the diagonal of L, signed standard deviations."""
 
     name = "diag"
+    linear = True
     homogeneous = True
 
     @property
@@ -40,6 +42,9 @@ class Diagonal(AbstractCovariance):
 
     def start(self, sd: Array, constants: Constants) -> Array:
         return sd
+
+    def coordinate(self, number: int, value: float) -> Coordinate:
+        return Coordinate(number, value)
 
     def rectify(self, theta: Array) -> Representative:
         signs = signs_of(theta)

@@ -10,12 +10,14 @@ from jax import Array
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
     root_mean_square,
     signs_of,
 )
 from jaxglmm.covariance.cs import (
+    exchangeable_angle,
     exchangeable_correlation,
     exchangeable_root,
     exchangeable_start,
@@ -30,6 +32,7 @@ class HomogeneousCompoundSymmetry(AbstractCovariance):
     """L = sd S(x), S the root in `cs`: theta is the signed deviation and the angle x."""
 
     name = "homcs"
+    linear = True
 
     @property
     def num_theta(self) -> int:
@@ -52,6 +55,9 @@ class HomogeneousCompoundSymmetry(AbstractCovariance):
 
     def start(self, sd: Array, constants: Constants) -> Array:
         return jnp.concatenate([root_mean_square(sd)[None], exchangeable_start(self.dim, sd)])
+
+    def coordinate(self, number: int, value: float) -> Coordinate:
+        return Coordinate(number, exchangeable_angle(self.dim, value) if number else value)
 
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta[:1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jaxglmm.covariance.base import (
     Constants,
     Parameter,
     Representative,
+    cholesky_of_natural,
     natural_of_factor,
     pairs,
     signs_of,
@@ -43,6 +45,7 @@ class Pattern(AbstractCovariance):
 
     name = "pattern"
     homogeneous = True
+    linear = True
 
     @property
     def triangular(self) -> bool:
@@ -74,6 +77,10 @@ class Pattern(AbstractCovariance):
     def start(self, sd: Array, constants: Constants) -> Array:
         i, j = self._shape.free.T
         return jnp.where(i == j, sd[self._shape.order[i]], 0.0)
+
+    def theta_of(self, values: Sequence[float]) -> np.ndarray:
+        L = cholesky_of_natural(self.parameters, values, self._shape.order)
+        return L[tuple(self._shape.free.T)]
 
     def rectify(self, theta: Array) -> Representative:
         i, j = self._shape.free.T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from jax import Array
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
     root_mean_square,
@@ -84,6 +86,9 @@ class AbstractProcess(AbstractCovariance):
         middle = jnp.nanmedian(jnp.where(d > 0, d, jnp.nan))
         own = jnp.zeros((self.num_own,), sd.dtype)
         return jnp.concatenate([root_mean_square(sd)[None], jnp.log(middle / 3.0)[None], own])
+
+    def coordinate(self, number: int, value: float) -> Coordinate:
+        return Coordinate(number, math.log(value) if number else value)
 
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta[:1])

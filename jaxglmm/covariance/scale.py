@@ -11,6 +11,7 @@ from jax import Array
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
     root_mean_square,
@@ -23,6 +24,7 @@ class AbstractScale(AbstractCovariance):
     """L = theta S, S known: theta is one signed standard deviation."""
 
     homogeneous = True
+    linear = True
 
     @abc.abstractmethod
     def root(self, theta: Array, constants: Constants) -> Array:
@@ -45,6 +47,9 @@ class AbstractScale(AbstractCovariance):
     def start(self, sd: Array, constants: Constants) -> Array:
         size = jnp.sum(self.root(sd, constants) ** 2)
         return (root_mean_square(sd) * jnp.sqrt(self.dim / size))[None]
+
+    def coordinate(self, number: int, value: float) -> Coordinate:
+        return Coordinate(number, value)
 
     def rectify(self, theta: Array) -> Representative:
         sign = signs_of(theta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxglmm.covariance.angles import fold
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
     signs_of,
@@ -32,6 +34,7 @@ class Toeplitz(AbstractCovariance):
     """
 
     name = "toep"
+    roots = True
 
     @property
     def num_theta(self) -> int:
@@ -55,6 +58,16 @@ class Toeplitz(AbstractCovariance):
         angles = jnp.where(first, math.asin(START), 0.0).astype(sd.dtype)
         return jnp.concatenate([jnp.sqrt(sd), angles])
 
+    def coordinate(self, number: int, value: float) -> Coordinate | None:
+        """Deviations and the correlation at lag one; those beyond depend on it."""
+        if number > self.dim:
+            return None
+        return Coordinate(number, math.asin(value) if number == self.dim else math.sqrt(value))
+
+    def theta_of(self, values: Sequence[float]) -> np.ndarray:
+        angles = np.arcsin(_partial_correlations(values[self.dim :]))
+        return np.concatenate([np.sqrt(values[: self.dim]), angles])
+
     def rectify(self, theta: Array) -> Representative:
         signs = signs_of(theta[: self.dim])
         angles, slope = fold(theta[self.dim :])
@@ -64,6 +77,24 @@ class Toeplitz(AbstractCovariance):
         return Representative(
             jnp.concatenate([roots, angles]), columns, jnp.concatenate([signs, slope])
         )
+
+
+def _partial_correlations(correlations: Sequence[float]) -> np.ndarray:
+    """Those at lags 1, 2, ... by the recursion of Durbin and Levinson.
+
+    a predicts a value by the m before it, the nearest first; the error of this has the variance v,
+    and what it has in common with the value m + 1 places back gives the next partial correlation.
+    """
+    rho, found = np.asarray(correlations, float), []
+    a, v = np.zeros(0), 1.0
+    for m in range(len(rho)):
+        own = (rho[m] - a @ rho[:m][::-1]) / v
+        v *= 1.0 - own**2
+        if not v > 0:
+            raise ValueError("The correlations are those of no process.")
+        a = np.append(a - own * a[::-1], own)
+        found.append(own)
+    return np.array(found)
 
 
 def _root(angles: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +12,16 @@ from jax import Array
 from jaxglmm.covariance.base import (
     AbstractCovariance,
     Constants,
+    Coordinate,
     Parameter,
     Representative,
+    cholesky_of_natural,
     natural_of_factor,
     pairs,
     signs_of,
     standard_deviations,
 )
+from jaxglmm.covariance.spherical import Spherical
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Unstructured(AbstractCovariance):
 
     name = "us"
     homogeneous = True
+    linear = True
 
     @property
     def num_theta(self) -> int:
@@ -44,6 +49,17 @@ class Unstructured(AbstractCovariance):
 
     def start(self, sd: Array, constants: Constants) -> Array:
         return jnp.diag(sd)[np.tril_indices(self.dim)]
+
+    def coordinate(self, number: int, value: float) -> Coordinate | None:
+        return Coordinate(0, value) if number == 0 else None
+
+    def theta_of(self, values: Sequence[float]) -> np.ndarray:
+        L = cholesky_of_natural(self.parameters, values)
+        return L[np.tril_indices(self.dim)]
+
+    @property
+    def by_parameter(self) -> Spherical:
+        return Spherical(self.dim)
 
     def rectify(self, theta: Array) -> Representative:
         rows, columns = np.tril_indices(self.dim)

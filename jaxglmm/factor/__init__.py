@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
+
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.block import BlockFactor, choose_block
 from jaxglmm.factor.bordered import BorderedFactor
@@ -18,7 +20,8 @@ from jaxglmm.rows import Rows
 def choose(rows: Rows) -> AbstractFactor:
     """The cheapest structure that carries this design."""
     if rows.fixed_inside:
-        return BorderedFactor(choose(rows.random_only), rows.free, rows.method == "reml")
+        free = rows.free[jnp.asarray(rows.inside)]
+        return BorderedFactor(choose(rows.random_only), free, rows.method == "reml")
     if not rows.groupings:
         return EmptyFactor()
     match rows.pattern:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxglmm.arrays import add
 from jaxglmm.predictor import Effects, Predictors
@@ -17,7 +17,8 @@ from jaxglmm.rows import Rows
 
 def pair_sums(a: Array, b: Array) -> Array:
     """sum(a_i * b_j) for every pair of entries of the leading axes."""
-    return jnp.sum(a[:, None] * b[None, :], axis=tuple(range(2, a.ndim + 1)))
+    axes = tuple(range(1, a.ndim))
+    return jnp.tensordot(a, b, axes=(axes, axes), precision=lax.Precision.HIGHEST)
 
 
 def pair_traces(a: Array) -> Array:
@@ -143,6 +144,24 @@ class AbstractFactor(abc.ABC):
     def rough_trace_products(self, factor: Any, moved: Any) -> Array:
         """An estimate of `trace_products`, for a metric; where the factor `keeps`."""
         raise TypeError(f"{type(self).__name__} has no estimate of traces")
+
+    def curves(self, num_directions: int) -> bool:
+        """Whether `along_factors` is there, and cheaper than `trace_products`."""
+        del num_directions
+        return False
+
+    def along_factors(
+        self,
+        A: Any,
+        factors: tuple[Array, ...],
+        factor: Any,
+        moved: tuple[Array, ...],
+        beside: tuple[Effects, Effects] | None = None,
+    ) -> Array:
+        """d2 log det H along every pair of directions of the relative factors, A held; `moved` has
+        them along a leading axis, (direction, direction). `beside` is that of `curved`, columns
+        along a leading axis."""
+        raise TypeError(f"{type(self).__name__} has no second derivatives along factors")
 
     @abc.abstractmethod
     def contract(self, P: Any, H: Any) -> Array:

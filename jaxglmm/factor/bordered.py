@@ -1,7 +1,8 @@
 """Fixed effects among the inner variables: any other structure with a border of p columns.
 
-With beta under a flat prior beside u, the penalised Hessian is H = [[D, C], [C', R]], D that of u
-in the inner structure, C = Lambda' Z'WX and R = X'WX. With V = D^-1 C,
+X here is the columns inside alone (`Rows.inside`). With beta under a flat prior beside u, the
+penalised Hessian is H = [[D, C], [C', R]], D that of u in the inner structure, C = Lambda' Z'WX and
+R = X'WX. With V = D^-1 C,
 
     S = R - C' V,         log det H = log det D + log det S,
     H^-1 = diag(D^-1, 0) + U U',    U = [-V; I] L^-T,    S = L L'.
@@ -20,17 +21,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.arrays import add
+from jaxglmm.arrays import add, plus
 from jaxglmm.factor import joined
 from jaxglmm.factor.base import AbstractFactor, Measured, pair_sums
 from jaxglmm.predictor import (
     Effects,
     Predictors,
+    inner_column,
     random_effects,
     random_part,
     transpose_lambda,
     transpose_random,
-    unit_column,
     weigh,
 )
 from jaxglmm.rows import Rows
@@ -69,7 +70,7 @@ class BorderedFactor(AbstractFactor):
 
     Attributes:
         base: the structure of the random effects.
-        free: which columns of X have a coefficient to estimate; shape (fixed,).
+        free: which of these columns have a coefficient to estimate; shape (inside,).
         integrated: whether `logdet` and the inverse that belongs to it are those of H (REML) or of
             D alone (beta is maximised over); `solve` is with H always.
     """
@@ -94,9 +95,9 @@ class BorderedFactor(AbstractFactor):
 
     def gram(self, rows: Rows, W: tuple[Predictors, ...]) -> Bordered:
         def column(j: Array) -> Effects:
-            return transpose_random(rows, weigh(W, unit_column(rows, j)))
+            return transpose_random(rows, weigh(W, inner_column(rows, j)))
 
-        *border, corner = jax.lax.map(column, jnp.arange(rows.X.shape[0]))
+        *border, corner = jax.lax.map(column, jnp.arange(len(rows.inside)))
         return Bordered(self.base.gram(rows.random_only, W), tuple(border), corner[:, :, 0])
 
     def penalise(self, A: Bordered, factors: tuple[Array, ...]) -> Bordered:
@@ -153,7 +154,7 @@ class BorderedFactor(AbstractFactor):
 
     def logdet(self, factor: Eliminated) -> Array:
         inner = self.base.logdet(factor.inner)
-        return inner + joined.logdet(factor.schur) if self.integrated else inner
+        return inner + joined.logdet(jnp.diagonal(factor.schur)) if self.integrated else inner
 
     def selected_inverse(self, factor: Eliminated) -> Inverse:
         inner = self.base.selected_inverse(factor.inner)
@@ -163,7 +164,7 @@ class BorderedFactor(AbstractFactor):
         logdet, inverse, error = self.base.measure(factor.inner)
         if not self.integrated:
             return Measured(logdet, Inverse(inverse, ()), error)
-        whole = logdet + joined.logdet(factor.schur)
+        whole = logdet + joined.logdet(jnp.diagonal(factor.schur))
         return Measured(whole, Inverse(inverse, self._low_rank(factor)), error)
 
     def _low_rank(self, factor: Eliminated) -> Effects:
@@ -189,6 +190,25 @@ class BorderedFactor(AbstractFactor):
         G, solved, squares = jax.lax.map(parts, moved)
         across = sum((pair_sums(s, g) for s, g in zip(solved, G, strict=True)), 0.0 * inner)
         return inner + 2.0 * across + pair_sums(squares, jnp.swapaxes(squares, 1, 2))
+
+    def curves(self, num_directions: int) -> bool:
+        return self.base.curves(num_directions)
+
+    def along_factors(
+        self,
+        A: Bordered,
+        factors: tuple[Array, ...],
+        factor: Eliminated,
+        moved: tuple[Array, ...],
+        beside: tuple[Effects, Effects] | None = None,
+    ) -> Array:
+        if self.integrated:
+            *U, beta = self._low_rank(factor)
+            spread = jax.vmap(lambda u: random_effects(factors[:-1], u))(tuple(U))
+            k = _each(lambda b: self.base.times(A.inner, b), spread)
+            across = (jnp.tensordot(beta[:, :, 0], C, axes=1) for C in A.border)
+            beside = plus(k, tuple(across)), tuple(U)
+        return self.base.along_factors(A.inner, factors[:-1], factor.inner, moved[:-1], beside)
 
     def rough_trace_products(self, factor: Eliminated, moved: Bordered) -> Array:
         """That of the inner structure: the border has few columns."""

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.factor import joined, small
+from jaxglmm.factor import curved, joined, small
 from jaxglmm.factor.base import AbstractFactor, pair_sums, pair_traces
 from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
@@ -45,7 +45,7 @@ class Eliminated(NamedTuple):
 
     lower: Stack  # of the blocks
     V: Array  # D^-1 C
-    schur: joined.Root  # of S
+    schur: joined.Inverse  # of S
 
 
 _Effect = tuple[Array, int, int, int]  # place of each row, column, predictor, factor
@@ -149,24 +149,24 @@ class CrossedFactor(AbstractFactor):
     def factorise(self, H: Bordered) -> Eliminated:
         lower = small.cholesky(H.blocks, safe=False)
         V, S = _eliminate(lower, H)
-        return Eliminated(lower, V, joined.root(S, safe=False))
+        return Eliminated(lower, V, joined.invert(S, safe=False))
 
     def factorise_safely(self, H: Bordered) -> Eliminated:
         lower = small.cholesky(H.blocks, safe=True)
         V, S = _eliminate(lower, H)
-        return Eliminated(lower, V, joined.root(S, safe=True))
+        return Eliminated(lower, V, joined.invert(S, safe=True))
 
     def solve(self, factor: Eliminated, g: Effects) -> Effects:
         rest = joined.join(g[1:]) - jnp.einsum("ilr,il->r", factor.V, g[0])
-        inner = joined.root_solve(factor.schur, rest)
+        inner = factor.schur.matrix @ rest
         first = small.solve(factor.lower, g[0]) - jnp.einsum("ilr,r->il", factor.V, inner)
         return (first, *joined.split(inner, joined.latent(self.groupings[1:])))
 
     def logdet(self, factor: Eliminated) -> Array:
-        return small.logdet(factor.lower) + joined.root_logdet(factor.schur)
+        return small.logdet(factor.lower) + joined.logdet(factor.schur.diagonal)
 
     def selected_inverse(self, factor: Eliminated) -> Bordered:
-        inner = joined.root_inverse(factor.schur)
+        inner = factor.schur.matrix
         border = -jnp.einsum("ilr,rs->ils", factor.V, inner)
         change = _products(border, factor.V)
         return Bordered(small.minus(small.inverse(factor.lower), change), border, inner)
@@ -195,6 +195,36 @@ class CrossedFactor(AbstractFactor):
             + pair_traces(inner)
         )
 
+    def curves(self, num_directions: int) -> bool:
+        given = joined.given(self.groupings)
+        first = self.groupings[0]
+        return curved.worthwhile(given, first.num_columns * first.num_levels, num_directions)
+
+    def along_factors(
+        self,
+        A: Bordered,
+        factors: tuple[Array, ...],
+        factor: Eliminated,
+        moved: tuple[Array, ...],
+        beside: tuple[Effects, Effects] | None = None,
+    ) -> Array:
+        given, latent = joined.given(self.groupings), joined.latent(self.groupings)
+        border = A.border.reshape(-1, A.inner.shape[0])
+        full = jnp.block([[_dense(A.blocks), border], [border.T, A.inner]])
+        parts = zip(joined.split(full, given), factors, strict=True)
+        mixed = [jnp.einsum("...il,ij->...jl", v, L) for v, L in parts]
+        K = jnp.concatenate([v.reshape(full.shape[0], -1) for v in mixed], axis=-1)
+        # P = diag(D^-1, 0) + U S^-1 U' with U = [-V; I].
+        eye = jnp.eye(factor.V.shape[-1], dtype=full.dtype)
+        U = jnp.concatenate([-factor.V.reshape(-1, eye.shape[0]), eye])
+        own = _dense(small.inverse(factor.lower))
+        P = (U @ factor.schur.matrix @ U.T).at[: own.shape[0], : own.shape[0]].add(own)
+        more = None
+        if beside is not None:
+            k, U = (jax.vmap(joined.join, out_axes=1)(columns) for columns in beside)
+            more = k, U
+        return curved.along_factors(curved.Filled(full, P, K, more, given, latent), moved)
+
     def contract(self, P: Bordered, H: Bordered) -> Array:
         blocks = jnp.sum(BlockFactor().contract(P.blocks, H.blocks))
         return (blocks + 2.0 * jnp.sum(P.border * H.border) + jnp.sum(P.inner * H.inner))[None]
@@ -208,6 +238,14 @@ class CrossedFactor(AbstractFactor):
 def _levels(rows: Rows, k: int) -> Array:
     """Level of factor k of every row, broadcastable to (slot, chunk)."""
     return rows.codes[0][None, :] if k == 0 else rows.codes[k]
+
+
+def _dense(M: Stack) -> Array:
+    """Blocks by level as one matrix over (column, level)."""
+    blocks = small.to_array(M)
+    q, levels = blocks.shape[1:]
+    eye = jnp.eye(levels, dtype=blocks.dtype)
+    return jnp.einsum("ijl,lm->iljm", blocks, eye).reshape(q * levels, q * levels)
 
 
 def _products(a: Array, b: Array) -> Array:

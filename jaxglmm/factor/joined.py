@@ -24,8 +24,13 @@ class Extent(NamedTuple):
 Groupings = tuple[Structure, ...] | tuple[Extent, ...]
 
 
+def given(groupings: tuple[Structure, ...]) -> tuple[Extent, ...]:
+    """The shapes of the effects b."""
+    return tuple(Extent(g.num_columns, g.num_levels) for g in groupings)
+
+
 def latent(groupings: tuple[Structure, ...]) -> tuple[Extent, ...]:
-    """The shapes of the spherical effects u, where `groupings` themselves have those of b."""
+    """The shapes of the spherical effects u."""
     return tuple(Extent(g.num_latent, g.num_levels) for g in groupings)
 
 
@@ -83,56 +88,60 @@ def solve(lower: Array, right: Array) -> Array:
     return jax.lax.linalg.triangular_solve(lower, x, left_side=True, lower=True, transpose_a=True)
 
 
-class Root(NamedTuple):
-    """A symmetric positive definite matrix S = L L' by its inverse root."""
+class Inverse(NamedTuple):
+    """A symmetric positive definite matrix S = L L' by its inverse."""
 
-    upper: Array  # M = L^-T
+    matrix: Array  # S^-1
     diagonal: Array  # of L
 
 
-def root(matrix: Array, *, safe: bool) -> Root:
-    """The inverse root; NaN, or (`safe`) a stand-in as that of `cholesky`, where there is none.
+def invert(matrix: Array, *, safe: bool) -> Inverse:
+    """S^-1; NaN, or (`safe`) a stand-in as that of `cholesky`, where there is no factor.
 
-    Large matrices by halves: nearly all of the work is then in XLA's matrix products. LAPACK's
-    threads and XLA's get into each other's way (twice the time on two cores, more on busy ones).
+    Large matrices by halves: nearly all of the work is then in XLA's matrix products, two thirds of
+    that of a factor and its inverse. LAPACK's threads and XLA's get into each other's way (twice
+    the time on two cores, more on busy ones).
     """
     found = _by_lapack(matrix) if matrix.shape[0] <= _HALVED else _by_halves(matrix)
     if not safe:
         return found
     bound = jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1))
-    fine = jnp.all(jnp.isfinite(found.upper))
-    upper = jnp.where(fine, found.upper, jnp.diag(1.0 / bound))
-    return Root(upper, jnp.where(fine, found.diagonal, bound))
+    fine = jnp.all(jnp.isfinite(found.matrix))
+    stand_in = jnp.diag(1.0 / bound**2)
+    return Inverse(jnp.where(fine, found.matrix, stand_in), jnp.where(fine, found.diagonal, bound))
 
 
-def _by_lapack(matrix: Array) -> Root:
+def _by_lapack(matrix: Array) -> Inverse:
     lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
     upper = jax.lax.linalg.triangular_solve(
         lower, eye, left_side=True, lower=True, transpose_a=True
     )
-    return Root(upper, jnp.diagonal(lower))
+    return Inverse(upper @ upper.T, jnp.diagonal(lower))
 
 
-def _by_halves(matrix: Array) -> Root:
-    """With S = [[A, B'], [B, C]], a = root of A and c = root of C - (B a)(B a)':
+def _by_halves(matrix: Array) -> Inverse:
+    """With S = [[A, B'], [B, C]], X = A^-1 B' and c = (C - B X)^-1:
 
-    M = [[a, -a (B a)' c], [0, c]].
+    S^-1 = [[A^-1 + X c X', -X c], [-c X', c]].
+
+    No product has a transposed left side, for which XLA's CPU products take twice the time.
     """
     n = matrix.shape[0]
     if n <= _HALVED // 2:
         return _by_columns(matrix)
     h = _half(n)
     a, first = _by_halves(matrix[:h, :h])
-    below = matrix[h:, :h] @ a
-    c, second = _by_halves(matrix[h:, h:] - below @ below.T)
-    corner = -(a @ below.T) @ c
-    upper = jnp.block([[a, corner], [jnp.zeros((n - h, h), matrix.dtype), c]])
-    return Root(upper, jnp.concatenate([first, second]))
+    below = matrix[h:, :h]
+    X = a @ below.T
+    c, second = _by_halves(matrix[h:, h:] - below @ X)
+    corner = X @ c
+    inverse = jnp.block([[a + corner @ X.T, -corner], [-corner.T, c]])
+    return Inverse(inverse, jnp.concatenate([first, second]))
 
 
-def _by_columns(matrix: Array) -> Root:
-    """L column by column, and with it M: M_j = (e_j - sum over k < j of M_k L_jk) / L_jj."""
+def _by_columns(matrix: Array) -> Inverse:
+    """L column by column, and M = L^-T: M_j = (e_j - sum over k < j of M_k L_jk) / L_jj."""
     place = jnp.arange(matrix.shape[0])
 
     def column(j: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -148,36 +157,7 @@ def _by_columns(matrix: Array) -> Root:
 
     none = jnp.zeros_like(matrix)
     lower, upper = jax.lax.fori_loop(0, matrix.shape[0], column, (none, none))
-    return Root(upper, jnp.diagonal(lower))
-
-
-def root_solve(of: Root, right: Array) -> Array:
-    """S^-1 right; `right` is a vector."""
-    return of.upper @ (right @ of.upper)
-
-
-def root_logdet(of: Root) -> Array:
-    """log det S."""
-    return 2.0 * jnp.sum(jnp.log(of.diagonal))
-
-
-def root_inverse(of: Root) -> Array:
-    """S^-1 = M M'."""
-    return _outer(of.upper)
-
-
-def _outer(upper: Array) -> Array:
-    """M M' of an upper triangle: half of the product's work is with zeros, which halves leave out.
-
-    Written as M M', not M'M: XLA's CPU products of a transposed left side take twice the time.
-    """
-    n = upper.shape[0]
-    if n <= _HALVED:
-        return upper @ upper.T
-    h = _half(n)
-    a, b, c = upper[:h, :h], upper[:h, h:], upper[h:, h:]
-    corner = b @ c.T
-    return jnp.block([[_outer(a) + b @ b.T, corner], [corner.T, _outer(c)]])
+    return Inverse(upper @ upper.T, jnp.diagonal(lower))
 
 
 def _half(n: int) -> int:
@@ -185,6 +165,6 @@ def _half(n: int) -> int:
     return -(-n // 16) * 8
 
 
-def logdet(lower: Array) -> Array:
-    """log det(L L')."""
-    return 2.0 * jnp.sum(jnp.log(jnp.diagonal(lower)))
+def logdet(diagonal: Array) -> Array:
+    """log det(L L') by the diagonal of L."""
+    return 2.0 * jnp.sum(jnp.log(diagonal))

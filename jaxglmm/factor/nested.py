@@ -27,7 +27,7 @@ from jaxglmm.factor import small
 from jaxglmm.factor.base import AbstractFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.pattern import Nested
-from jaxglmm.predictor import Effects, Predictors, ancestors, expand, reduce
+from jaxglmm.predictor import Effects, Predictors, expand, reduce
 from jaxglmm.rows import Rows, Structure
 
 
@@ -117,7 +117,7 @@ class NestedFactor(AbstractFactor):
 
     def _up(self, k: int, m: int) -> Array:
         """The ancestor in factor m of each level of factor k."""
-        return ancestors(self.pattern, k, m)
+        return self.pattern.ancestors(k, m)
 
     def _beyond(self, k: int) -> list[tuple[int, Structure]]:
         """The ancestors of factor k and their numbers."""

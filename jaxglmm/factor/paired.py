@@ -51,7 +51,7 @@ class Eliminated(NamedTuple):
 
     lower: Stack  # of the blocks
     V: Parts  # D^-1 C
-    schur: joined.Root  # of S
+    schur: joined.Inverse  # of S
 
 
 @jax.tree_util.register_dataclass
@@ -180,7 +180,7 @@ class PairedFactor(AbstractFactor):
         S = tuple(
             R - change for R, change in zip(H.inner, self._products((H.cells, V)), strict=True)
         )
-        return Eliminated(lower, V, joined.root(self._dense(S), safe=safe))
+        return Eliminated(lower, V, joined.invert(self._dense(S), safe=safe))
 
     def _solve_blocks(self, lower: Stack, C: Parts) -> Parts:
         """D^-1 C."""
@@ -243,16 +243,16 @@ class PairedFactor(AbstractFactor):
             v - self._from_lead(m, V, g[0])
             for m, (v, V) in enumerate(zip(g[1:], factor.V, strict=True))
         )
-        solved = joined.root_solve(factor.schur, joined.join(rest))
+        solved = factor.schur.matrix @ joined.join(rest)
         inner = joined.split(solved, self._inner)
         back = add(self._to_lead(m, V, inner[m]) for m, V in enumerate(factor.V))
         return (small.solve(factor.lower, g[0]) - back, *inner)
 
     def logdet(self, factor: Eliminated) -> Array:
-        return small.logdet(factor.lower) + joined.root_logdet(factor.schur)
+        return small.logdet(factor.lower) + joined.logdet(factor.schur.diagonal)
 
     def selected_inverse(self, factor: Eliminated) -> Sparse:
-        inner = self._sparse(joined.root_inverse(factor.schur))
+        inner = self._sparse(factor.schur.matrix)
         cells = tuple(-C for C in self._through(factor.V, inner))
         blocks = small.inverse(factor.lower)
         for C, V, at in zip(cells, factor.V, self.pattern.cells, strict=True):
@@ -278,7 +278,6 @@ class PairedFactor(AbstractFactor):
         """By hand, as `CrossedFactor`: E = dC - dD V on cells, S' on the entries of S."""
         del H
         V, inverse = factor.V, small.inverse(factor.lower)
-        dense = joined.root_inverse(factor.schur)
 
         def parts(d: Sparse) -> tuple[Array, Parts, Parts, Array]:
             bent = tuple(
@@ -289,32 +288,32 @@ class PairedFactor(AbstractFactor):
             through = self._through(self._solve_blocks(factor.lower, E), P.inner)
             change = self._products((E, V), (V, d.cells))
             d_S = tuple(R - c for R, c in zip(d.inner, change, strict=True))
-            return small.product(inverse, d.blocks), E, through, dense @ self._dense(d_S)
+            return (
+                small.product(inverse, d.blocks),
+                E,
+                through,
+                factor.schur.matrix @ self._dense(d_S),
+            )
 
         blocks, E, through, inner = jax.lax.map(parts, moved)
         cells = add(pair_sums(t, e) for t, e in zip(through, E, strict=True))
         return pair_sums(blocks, jnp.swapaxes(blocks, 1, 2)) + cells + cells.T + pair_traces(inner)
 
     def rough_trace_products(self, factor: Eliminated, moved: Sparse) -> Array:
-        """The mean over a few sign vectors z of g' dH_i P dH_j g, g = R z with R R' = P."""
-        (lead,), inner = joined.latent(self.groupings[:1]), joined.size(self._inner)
+        """The mean over a few sign vectors z of (dH_i P z)' P dH_j z."""
+        shapes = joined.latent(self.groupings)
         keys = jax.random.split(jax.random.key(0), _PROBES)
 
         def probe(key: Array) -> Array:
-            z = jax.random.rademacher(key, (joined.size((lead,)) + inner,))
-            z = z.astype(factor.schur.upper.dtype)
-            g = self._half_solve(factor, z[:-inner].reshape(lead), z[-inner:])
-            a = jax.lax.map(lambda d: self.times(d, g), moved)
-            s = jax.lax.map(lambda v: self.solve(factor, v), a)
-            return add(pair_sums(x, y) for x, y in zip(a, s, strict=True))
+            z = jax.random.rademacher(key, (joined.size(shapes),), factor.schur.matrix.dtype)
+            z = joined.split(z, shapes)
+            solved = self.solve(factor, z)
+            left = jax.lax.map(lambda d: self.times(d, solved), moved)
+            right = jax.lax.map(lambda d: self.solve(factor, self.times(d, z)), moved)
+            return add(pair_sums(x, y) for x, y in zip(left, right, strict=True))
 
-        return jnp.mean(jax.lax.map(probe, keys), axis=0)
-
-    def _half_solve(self, factor: Eliminated, lead: Array, inner: Array) -> Effects:
-        """R z with R R' = H^-1: [[L_D^-T, -V M], [0, M]] z, M the root of S^-1."""
-        below = joined.split(factor.schur.upper @ inner, self._inner)
-        back = add(self._to_lead(m, V, below[m]) for m, V in enumerate(factor.V))
-        return (small.solve_upper(factor.lower, lead) - back, *below)
+        products = jnp.mean(jax.lax.map(probe, keys), axis=0)
+        return 0.5 * (products + products.T)
 
     def contract(self, P: Sparse, H: Sparse) -> Array:
         total = jnp.sum(BlockFactor().contract(P.blocks, H.blocks))

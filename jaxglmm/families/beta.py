@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.families.base import INTERIOR, UNBOUNDED, AbstractFamily
+from jaxglmm.families.sampling import beta
+from jaxglmm.families.support import TailFunction, on_interval
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.unit import Logit
-from jaxglmm.special import log_gamma
+from jaxglmm.special import log_gamma, log_gammas, softplus
+from jaxglmm.tails import beta_tails
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,23 +29,36 @@ class Beta(AbstractFamily):
     support = "unit_open"
     weight_role = "multiplier"
     elementwise = True
+    dispersed = True
+    zeros = "absent"
     phi_names = ("phi",)
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del weight
-        precision = jnp.exp(phi[0])
-        a = precision * jnp.exp(self.link.log_mean(eta))
-        b = precision * jnp.exp(self.link.log1m_mean(eta))
-        normaliser = log_gamma(precision) - log_gamma(a) - log_gamma(b)
-        return normaliser + a * jnp.log(y) + b * jnp.log1p(-y)
+        log_a = phi[0] + self.link.log_mean(eta)
+        log_b = phi[0] + self.link.log1m_mean(eta)
+        return log_beta_kernel(y, log_a, log_b, jnp.exp(phi[0]))
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight
         return -jnp.log(y) - jnp.log1p(-y)
 
-    def variance(self, mu: Array, phi: Array, weight: Array) -> Array:
+    def response_variance(self, eta: Array, phi: Array, weight: Array) -> Array:
         del weight
-        return mu * (1.0 - mu) / (1.0 + jnp.exp(phi[0]))
+        return jnp.exp(self.link.log_mean(eta) + self.link.log1m_mean(eta) - softplus(phi[0]))
+
+    def tails(self, eta: Array, phi: Array, weight: Array) -> TailFunction:
+        del weight
+        a, b = self._shapes(eta, phi)
+        return on_interval(lambda y: beta_tails(a, b, jnp.log(y) - jnp.log1p(-y)), 1.0)
+
+    def sample(self, key: Array, eta: Array, phi: Array, weight: Array) -> Array:
+        del weight
+        return beta(key, *self._shapes(eta, phi))
+
+    def _shapes(self, eta: Array, phi: Array) -> tuple[Array, Array]:
+        link = self.link
+        return jnp.exp(phi[0] + link.log_mean(eta)), jnp.exp(phi[0] + link.log1m_mean(eta))
 
     def initial_mean(self, y: Array, weight: Array) -> Array:
         del weight
@@ -58,3 +74,14 @@ class Beta(AbstractFamily):
         """At a precision of 1e12 the responses lie within 5e-7 of their means: a perfect fit."""
         del start
         return jnp.where(phi[0] > jnp.log(1e12), UNBOUNDED, INTERIOR)
+
+
+def log_beta_kernel(y: Array, log_a: Array, log_b: Array, total: Array) -> Array:
+    """log of y^a (1 - y)^b Gamma(a + b) / (Gamma(a) Gamma(b)), `total` being a + b.
+
+    -log Gamma(a) = log a - log Gamma(a + 1) stays finite where a is too small for a number.
+    """
+    a, b = jnp.exp(log_a), jnp.exp(log_b)
+    of_a, of_b = log_gammas(a + 1.0, b + 1.0)
+    normaliser = log_gamma(total) + log_a + log_b - of_a - of_b
+    return normaliser + a * jnp.log(y) + b * jnp.log1p(-y)

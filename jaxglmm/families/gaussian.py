@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
+import jax.scipy.special as jsp
 from jax import Array
 
 from jaxglmm.errors import InputError
-from jaxglmm.families.base import INTERIOR, AbstractFamily, collapsed
+from jaxglmm.families.base import INTERIOR, AbstractFamily, collapsed, within_reach
+from jaxglmm.families.support import TailFunction
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Identity
+from jaxglmm.tails import Tails
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +32,9 @@ class Gaussian(AbstractFamily):
     support = "real"
     weight_role = "dispersion"
     elementwise = True
+    peaks_at_mean = True
+    exponential = True
+    dispersed = True
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not 0 < self.sigma < math.inf:
@@ -64,17 +71,32 @@ class Gaussian(AbstractFamily):
         del y
         return 0.5 * jnp.log(weight) - 0.5 * math.log(2 * math.pi)
 
-    def variance(self, mu: Array, phi: Array, weight: Array) -> Array:
-        del mu
-        return jnp.exp(2.0 * self._log_sigma(phi)) / weight
+    def response_variance(self, eta: Array, phi: Array, weight: Array) -> Array:
+        return jnp.exp(2.0 * self._log_sigma(phi)) / weight * jnp.ones_like(eta)
+
+    def tails(self, eta: Array, phi: Array, weight: Array) -> TailFunction:
+        mu, sd = self.link.mean(eta), self._sd(phi, weight)
+
+        def tails(y: Array) -> Tails:
+            z = (y - mu) / sd
+            return jsp.ndtr(z), jsp.ndtr(-z)
+
+        return tails
+
+    def quantile(self, p: Array, eta: Array, phi: Array, weight: Array) -> Array:
+        return self.link.mean(eta) + self._sd(phi, weight) * jsp.ndtri(p)
+
+    def sample(self, key: Array, eta: Array, phi: Array, weight: Array) -> Array:
+        shape = jnp.broadcast_shapes(jnp.shape(eta), jnp.shape(weight))
+        z = jax.random.normal(key, shape, eta.dtype)
+        return self.link.mean(eta) + self._sd(phi, weight) * z
+
+    def _sd(self, phi: Array, weight: Array) -> Array:
+        return jnp.exp(self._log_sigma(phi)) / jnp.sqrt(weight)
 
     def initial_mean(self, y: Array, weight: Array) -> Array:
         del weight
-        if self.link.range == "real":
-            return y
-        if self.link.range == "unit":
-            return jnp.clip(y, 1e-2, 1.0 - 1e-2)
-        return jnp.maximum(y, 1e-2 * jnp.mean(jnp.abs(y)))
+        return within_reach(self.link, y)
 
     def initial_phi(self, y: Array, mu: Array, weight: Array, multiplier: Array) -> Array:
         if self.sigma is not None:

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.families.base import BOUNDARY, INTERIOR, AbstractFamily
+from jaxglmm.families.sampling import poisson_of_gamma
+from jaxglmm.families.support import TailFunction, on_counts
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_gamma, log_rising, softplus
+from jaxglmm.special import log_gamma_density_constant, log_rising_centred, softplus
+from jaxglmm.tails import beta_tails, swapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +21,10 @@ class NegativeBinomial2(AbstractFamily):
     """Mean mu and variance mu + mu^2 / size; phi = (log size,).
 
     log p = log Gamma(y + size) - log Gamma(size) - log(y!)
-            - (y + size) log1p(mu / size) + y log(mu / size).
+            - y log1p(size / mu) - size log1p(mu / size).
+
+    With y log(y) - y off the first of these and on the third, none of them is much larger than
+    their sum where counts are.
     """
 
     link: AbstractLink = Log()
@@ -27,21 +33,39 @@ class NegativeBinomial2(AbstractFamily):
     support = "count"
     weight_role = "multiplier"
     elementwise = True
+    peaks_at_mean = True
+    dispersed = True
+    zeros = "present"
     phi_names = ("size",)
+    at_limit = "size is infinite: 'poisson' fits as well."
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del weight
         size = jnp.exp(phi[0])
         log_ratio = self.link.log_mean(eta) - phi[0]
-        return log_rising(size, y) + y * log_ratio - (y + size) * softplus(log_ratio)
+        spread = y * softplus(-log_ratio) + size * softplus(log_ratio)
+        return log_rising_centred(size, y) - spread
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight
-        return -log_gamma(y + 1.0)
+        positive = jnp.where(y > 0, y, 1.0)
+        return jnp.where(y > 0, log_gamma_density_constant(positive) - jnp.log(positive), 0.0)
 
-    def variance(self, mu: Array, phi: Array, weight: Array) -> Array:
+    def response_variance(self, eta: Array, phi: Array, weight: Array) -> Array:
         del weight
+        mu = self.link.mean(eta)
         return mu + mu * mu * jnp.exp(-phi[0])
+
+    def tails(self, eta: Array, phi: Array, weight: Array) -> TailFunction:
+        """P(Y > k) = I_x(k + 1, size), x = mu / (mu + size) (Abramowitz & Stegun 26.5.26)."""
+        del weight
+        size, logit = jnp.exp(phi[0]), self.link.log_mean(eta) - phi[0]
+        return on_counts(lambda k: swapped(beta_tails(k + 1.0, size, logit)))
+
+    def sample(self, key: Array, eta: Array, phi: Array, weight: Array) -> Array:
+        del weight
+        log_mean = self.link.log_mean(eta)
+        return poisson_of_gamma(key, jnp.broadcast_to(jnp.exp(phi[0]), log_mean.shape), log_mean)
 
     def initial_mean(self, y: Array, weight: Array) -> Array:
         del weight

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.families.base import AbstractFamily
+from jaxglmm.families.sampling import poisson
+from jaxglmm.families.support import TailFunction, on_counts
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
 from jaxglmm.special import log_gamma
+from jaxglmm.tails import gamma_tails, swapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,9 @@ class Poisson(AbstractFamily):
     support = "count"
     weight_role = "multiplier"
     elementwise = True
+    peaks_at_mean = True
+    exponential = True
+    zeros = "present"
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del phi, weight
@@ -32,9 +38,19 @@ class Poisson(AbstractFamily):
         del weight
         return -log_gamma(y + 1.0)
 
-    def variance(self, mu: Array, phi: Array, weight: Array) -> Array:
+    def response_variance(self, eta: Array, phi: Array, weight: Array) -> Array:
         del phi, weight
-        return mu
+        return self.link.mean(eta)
+
+    def tails(self, eta: Array, phi: Array, weight: Array) -> TailFunction:
+        """P(Y <= k) = Q(k + 1, mu) (Abramowitz & Stegun 26.4.21)."""
+        del phi, weight
+        log_mean = self.link.log_mean(eta)
+        return on_counts(lambda k: swapped(gamma_tails(k + 1.0, log_mean)))
+
+    def sample(self, key: Array, eta: Array, phi: Array, weight: Array) -> Array:
+        del phi, weight
+        return poisson(key, self.link.mean(eta))
 
     def initial_mean(self, y: Array, weight: Array) -> Array:
         del weight

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.special import log1m_exp
+
 Range = Literal["real", "positive", "unit"]
 
 
@@ -44,6 +46,17 @@ class AbstractLink(abc.ABC):
     def log_binomial(self, y: Array, n: Array, eta: Array) -> Array:
         """y log(mu) + (n - y) log(1 - mu)."""
         return y * self.log_mean(eta) + (n - y) * self.log1m_mean(eta)
+
+    def log_between(self, low: Array, width: Array) -> Array:
+        """log(mean(low + width) - mean(low)) for width > 0, of an increasing link into (0, 1).
+
+        The difference is taken in the tail where both are small.
+        """
+        high = low + width
+        upper = self.log_mean(high) > self.log1m_mean(low)
+        large = jnp.where(upper, self.log1m_mean(low), self.log_mean(high))
+        small = jnp.where(upper, self.log1m_mean(high), self.log_mean(low))
+        return large + log1m_exp(small - large)
 
 
 @dataclasses.dataclass(frozen=True)

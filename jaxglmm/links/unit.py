@@ -10,7 +10,7 @@ import jax.scipy.special as jsp
 from jax import Array, lax
 
 from jaxglmm.links.base import AbstractLink
-from jaxglmm.special import log1m_exp, softplus
+from jaxglmm.special import log1m_exp, log1m_exp_neg_exp, softplus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Logit(AbstractLink):
     def log_binomial(self, y: Array, n: Array, eta: Array) -> Array:
         # One softplus instead of two; its error, eps |y eta|, is that of the product itself.
         return y * eta - n * softplus(eta)
+
+    def log_between(self, low: Array, width: Array) -> Array:
+        # mean(high) - mean(low) = mean(high) (1 - mean(low)) (1 - exp(-width)).
+        return self.log_mean(low + width) + self.log1m_mean(low) + log1m_exp(-width)
 
 
 # Terms of the asymptotic series below -20. JAX's three leave 1e-9, which the third derivative
@@ -62,13 +66,9 @@ class Probit(AbstractLink):
         return jsp.log_ndtr(-eta, _TAIL_TERMS)
 
 
-def _log1m_exp_neg_exp(eta: Array) -> Array:
-    """log(1 - exp(-x)), x = exp(eta); for small x it is eta - x/2 + x^2/24 - x^4/2880."""
-    small = eta < -4.0
-    x = jnp.exp(jnp.where(small, eta, -4.0))
-    x2 = x * x
-    series = -0.5 * x + x2 / 24.0 - x2 * x2 / 2880.0
-    return jnp.where(small, eta + series, log1m_exp(-jnp.exp(jnp.where(small, 0.0, eta))))
+def _log_expm1(x: Array) -> Array:
+    """log(exp(x) - 1) for x > 0."""
+    return x + log1m_exp(-x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +85,14 @@ class Cloglog(AbstractLink):
         return jnp.log(-jnp.log1p(-mu))
 
     def log_mean(self, eta: Array) -> Array:
-        return _log1m_exp_neg_exp(eta)
+        return log1m_exp_neg_exp(eta)
 
     def log1m_mean(self, eta: Array) -> Array:
         return -jnp.exp(eta)
+
+    def log_between(self, low: Array, width: Array) -> Array:
+        # exp(-x) (1 - exp(-d)) with x = exp(low), d = x (exp(width) - 1).
+        return -jnp.exp(low) + log1m_exp_neg_exp(low + _log_expm1(width))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +115,12 @@ class Loglog(AbstractLink):
         return -jnp.exp(-eta)
 
     def log1m_mean(self, eta: Array) -> Array:
-        return _log1m_exp_neg_exp(-eta)
+        return log1m_exp_neg_exp(-eta)
+
+    def log_between(self, low: Array, width: Array) -> Array:
+        # The mirror image of cloglog: mean(x) = 1 - cloglog's mean(-x).
+        high = low + width
+        return -jnp.exp(-high) + log1m_exp_neg_exp(-high + _log_expm1(width))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,3 +138,7 @@ class Cauchit(AbstractLink):
 
     def log1m_mean(self, eta: Array) -> Array:
         return self.log_mean(-eta)
+
+    def log_between(self, low: Array, width: Array) -> Array:
+        # arctan(high) - arctan(low) is the argument of (1 - i low) (1 + i high).
+        return jnp.log(jnp.arctan2(width, 1.0 + low * (low + width)) / math.pi)

@@ -38,7 +38,7 @@ from jaxglmm.likelihood import (
     score_and_weights,
     weights,
 )
-from jaxglmm.mode import find_mode, penalised_gradient, zeros
+from jaxglmm.mode import penalised_gradient
 from jaxglmm.params import Params, flatten, unflatten
 from jaxglmm.predictor import (
     Effects,
@@ -76,15 +76,6 @@ def log_likelihood(rows: Rows, factor: AbstractFactor, params: Params, u: Effect
     return joint(rows, params, u) - 0.5 * logdet
 
 
-def marginal(
-    rows: Rows, factor: AbstractFactor, params: Params, begin: Effects | None = None
-) -> Array:
-    """The same from the data alone: finds the mode, from `begin` or zero; differentiable to any
-    order."""
-    u = find_mode(rows, factor, params, zeros(rows) if begin is None else begin)
-    return log_likelihood(rows, factor, params, u)
-
-
 class Levels(NamedTuple):
     """What the gradient in theta needs of one point (params, u): nothing of the size of rows."""
 
@@ -115,7 +106,7 @@ def pieces(
     """Factorise H at (params, u); `order` is that of the law's derivatives kept, at least 3."""
     lam = relative_factors(rows, params.theta)
     eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    law = partials(rows, eta, params.phi, order, num_own=order - 2)
+    law = partials(rows, eta, params.phi, order)
     axes = range(len(eta))
     A = factor.gram(rows, weights(law, len(eta)))
     factored = factor.factorise(factor.penalise(A, lam))
@@ -214,8 +205,3 @@ def chord(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Effects
     eta = linear_predictor(rows, params.beta, random_effects(lam, fixed_u))
     g = penalised_gradient(rows, lam, score(rows, eta, params.phi), fixed_u)
     return plus(fixed_u, factor.solve(fixed, g))
-
-
-def refined(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> tuple[Array, Array]:
-    """`value_and_gradient` along the mode's own path: its derivatives in psi and data are total."""
-    return value_and_gradient(rows, factor, psi, chord(rows, factor, psi, u))

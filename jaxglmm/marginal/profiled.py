@@ -119,6 +119,16 @@ def _against(rows: Rows, factor: AbstractFactor, A: Any, P: Any, theta: Array) -
     return jnp.sum(factor.contract(P, H))
 
 
+def _bent(rows: Rows, factor: AbstractFactor, A: Any, P: Any, theta: Array) -> Array:
+    """The part of d2 log det H that the second derivatives of Lambda make."""
+
+    def of_factors(factors: tuple[Array, ...]) -> Array:
+        return jnp.sum(factor.contract(P, factor.penalise(A, factors)))
+
+    slopes = jax.grad(of_factors)(relative_factors(rows, theta))
+    return jax.hessian(lambda t: _dot(slopes, relative_factors(rows, t)))(theta)
+
+
 def profile(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Profile:
     """Value and gradient at theta, relative to sigma."""
     least = residual(rows, factor, of, theta)
@@ -142,7 +152,7 @@ def curve(
     def slopes(theta: Array, e: Effects, v: Effects) -> Array:
         return jax.grad(lambda t: _minus_twice(rows, t, e, v))(theta)
 
-    def column(direction: Array) -> tuple[Effects, Array, Any]:
+    def column(direction: Array) -> tuple[Effects, Array, tuple[Array, ...]]:
         d_lam = push_lambda(direction)
         moved = random_effects(d_lam, least.v)
         bent = transpose_lambda(lam, factor.times(of.A, moved))
@@ -150,11 +160,18 @@ def curve(
         db = plus(moved, random_effects(lam, dv))
         de = tuple(-part for part in factor.times(of.A, db))
         _, d_slope = jax.jvp(slopes, (theta, least.e, least.v), (direction, de, dv))
-        return dv, d_slope, push_h(d_lam)
+        return dv, d_slope, d_lam
 
-    dv, second, d_h = jax.lax.map(column, jnp.eye(theta.shape[0], dtype=theta.dtype))
-    by_logdet = jax.hessian(lambda t: _against(rows, factor, of.A, at.P, t))(theta)
-    by_logdet = by_logdet - traces(factor, H, least.factored, at.P, d_h, exact)
+    directions = jnp.eye(theta.shape[0], dtype=theta.dtype)
+    if factor.curves(theta.shape[0]):
+        dv, second, moved = jax.vmap(column)(directions)
+        by_logdet = factor.along_factors(of.A, lam, least.factored, moved)
+        by_logdet = by_logdet + _bent(rows, factor, of.A, at.P, theta)
+    else:
+        dv, second, moved = jax.lax.map(column, directions)
+        by_logdet = jax.hessian(lambda t: _against(rows, factor, of.A, at.P, t))(theta)
+        d_h = jax.lax.map(push_h, moved)
+        by_logdet = by_logdet - traces(factor, H, least.factored, at.P, d_h, exact)
     ratio = least.slopes / least.square
     spread = second / least.square - ratio[:, None] * ratio[None, :]
     hessian = -0.5 * _symmetric(by_logdet + of.count * spread)

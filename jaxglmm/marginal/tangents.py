@@ -252,12 +252,14 @@ class LevelSums(AbstractSums):
         return plus(plus(column.third, self.factor.times(self.A4, v)), leveraged)
 
     def slopes(self, column: _Sums, v: Effects, d_Q: Any, d_b: Effects) -> Array:
-        def slope(own: _Sums, of_v: Effects) -> Array:
-            pairs = zip((*of_v, *own.score), (*v, *d_b), strict=True)
-            moved = add(jnp.sum(coefficients * values) for coefficients, values in pairs)
-            return moved - 0.5 * jnp.sum(self.factor.contract(own.gram, d_Q))
+        pairs = zip((*self.slope_of_v, *self.own.score), (*v, *d_b), strict=True)
+        highest = jax.lax.Precision.HIGHEST
+        moved = add(jnp.tensordot(of, v, axes=2, precision=highest) for of, v in pairs)
 
-        return column.slopes + jax.vmap(slope)(self.own, self.slope_of_v)
+        def spread(gram: Any) -> Array:
+            return jnp.sum(self.factor.contract(gram, d_Q))
+
+        return column.slopes + moved - 0.5 * jax.vmap(spread)(self.own.gram)
 
     def pull(self, slopes: Array) -> Array:
         return slopes

@@ -19,6 +19,13 @@ class Nested(AbstractPattern):
 
     parents: tuple[AnyArray, ...]
 
+    def ancestors(self, k: int, m: int) -> AnyArray:
+        """Level of factor m that each level of factor k is nested in, m > k; shape (level,)."""
+        found = self.parents[k]
+        for parent in self.parents[k + 1 : m]:
+            found = parent[found]
+        return found
+
     def padded(self, num_levels: tuple[int, ...]) -> Nested:
         pairs = zip(self.parents, num_levels, strict=False)
         return Nested(tuple(np.pad(p, (0, levels - len(p))) for p, levels in pairs))

@@ -122,16 +122,19 @@ def _link(
     m: int,
     k: int,
 ) -> Links:
-    left, right = _within(cells[m]) if m == k else _between(cells[m], cells[k], num_levels[0])
+    first, counts = _within(cells[m]) if m == k else _between(cells[m], cells[k], num_levels[0])
+    left, right = _expand(first, counts)
     height, width = num_levels[m + 1], num_levels[k + 1]
-    keys = cells[m].level[left].astype(np.int64) * width + cells[k].level[right]
+    tops = np.repeat(cells[m].level.astype(np.int64) * width, counts)
+    keys = tops + cells[k].level.take(right)
     # Levels without rows have a diagonal entry all the same.
     loops = np.arange(height if m == k else 0, dtype=np.int64) * (width + 1)
     # A map of the whole matrix is shorter than sorting the pairs, which stay by leading level:
     # what they gather lies close together then.
-    number = np.zeros(height * width, np.int32)
-    number[keys] = number[loops] = 1
-    entries = np.flatnonzero(number)
+    met = np.zeros(height * width, bool)
+    met[keys] = met[loops] = True
+    entries = np.flatnonzero(met)
+    number = np.zeros(met.shape, np.int32)
     number[entries] = np.arange(len(entries), dtype=np.int32)
     own = codes[m + 1].astype(np.int64) * width + codes[k + 1]
     return Links(
@@ -147,24 +150,25 @@ def _link(
 
 
 def _within(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """Each cell with itself and those before it at the same leading level."""
+    """The partners of each cell: itself and those before it at the same leading level.
+
+    They lie in a row: the first of them, and how many there are.
+    """
     num = len(cells.lead)
     first = np.searchsorted(cells.lead, cells.lead)
-    return _expand(first, np.arange(num) - first + 1)
+    return first, np.arange(num) - first + 1
 
 
 def _between(a: Cells, b: Cells, num_lead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each cell of a with all of b at the same leading level."""
+    """The same of cells of a: all of b at the same leading level."""
     ends = np.cumsum(np.bincount(b.lead, minlength=num_lead))
     starts = np.concatenate([[0], ends[:-1]])
-    return _expand(starts[a.lead], (ends - starts)[a.lead])
+    return starts[a.lead], (ends - starts)[a.lead]
 
 
 def _expand(first: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cell i with `counts[i]` partners from `first[i]` on."""
     left = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     before = np.cumsum(counts) - counts
-    right = np.arange(len(left), dtype=np.int32) + np.repeat((first - before), counts).astype(
-        np.int32
-    )
-    return left, right
+    shift = np.repeat((first - before).astype(np.int32), counts)
+    return left, np.arange(len(left), dtype=np.int32) + shift
