@@ -1,7 +1,8 @@
-"""The command line: `python -m jaxglmm fit | demo | datasets`.
+"""The command line: `python -m jaxglmm fit | demo | datasets | study`.
 
 Exit codes: 0 the fit converged, 1 it did not (the summary is still printed, the reason goes to
-standard error), 2 the input cannot be fitted or a file cannot be read or written.
+standard error) or a study is not finished, 2 the input cannot be fitted or a file cannot be read or
+written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxglmm.errors import InputError
+from jaxglmm.study.command import add_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("datasets", help="list the bundled data sets, or describe one")
     listing.add_argument("name", nargs="?", help="describe this data set")
     listing.set_defaults(run=_run_datasets)
+    add_study(commands)
     return parser
 
 
@@ -61,9 +64,12 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--family", default="gaussian", metavar="NAME", help="default: gaussian")
     fit.add_argument("--link", type=_number_or_name, help="name or power; default: the family's")
     fit.add_argument("--method", default="laplace", help="default: laplace")
+    fit.add_argument("--quadrature-points", type=int, metavar="N", help="of --method agq")
     fit.add_argument("--weights", metavar="COLUMN", help="prior weights")
     fit.add_argument("--trials", metavar="COLUMN", help="binomial trials of a proportion")
     fit.add_argument("--offset", metavar="COLUMN", help="offset, on the scale of the link")
+    fit.add_argument("--dispersion", metavar="FORMULA", help='"~ x": log of the dispersion')
+    fit.add_argument("--zero-inflation", metavar="FORMULA", help='"~ x": logit of zeros')
     fit.add_argument("--contrasts", default="treatment", help="treatment (default), sum or full")
     fit.add_argument("--subset", metavar="COLUMN", help="keep the rows where this column is true")
     fit.add_argument("--missing", default="drop", help="drop (default) or raise")
@@ -88,7 +94,10 @@ def _run_fit(options: argparse.Namespace) -> int:
         weights=options.weights,
         trials=options.trials,
         offset=options.offset,
+        dispersion=options.dispersion,
+        zero_inflation=options.zero_inflation,
         method=options.method,
+        quadrature_points=options.quadrature_points,
         contrasts=options.contrasts,
         missing=options.missing,
         subset=options.subset,

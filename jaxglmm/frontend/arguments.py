@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import show_rows
-from jaxglmm.frontend.columns import convert, is_missing, is_single
+from jaxglmm.frontend.columns import convert, is_missing, is_single, may_miss
 from jaxglmm.frontend.frame import Frame
+from jaxglmm.host import by_parts
 
 
 def numbers(argument: str, value: Any, frame: Frame, *, scalar: bool = False) -> np.ndarray | None:
@@ -67,9 +68,16 @@ def complete_rows(
     frame: Frame, names: list[str], extra: dict[str, np.ndarray | None], kept: np.ndarray
 ) -> np.ndarray:
     """(rows of the frame,) bool: kept, and nothing missing in any used column or argument."""
-    complete = kept.copy()
-    for missing in missing_masks(frame, names, extra).values():
-        complete &= ~missing
+    given = [values for values in extra.values() if values is not None]
+    columns = [column for column in map(frame.column, names) if may_miss(column)]
+    complete = np.empty_like(kept)
+
+    def look(part: slice) -> None:
+        complete[part] = kept[part]
+        for column in (*columns, *given):
+            complete[part] &= ~is_missing(column[part])
+
+    by_parts(look, len(kept))
     return complete
 
 

@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
 from jaxglmm.errors import InputError
+from jaxglmm.host import everywhere
 
-if TYPE_CHECKING:
-    pass
-
+LARGEST_SEED, LARGEST_NUMBER = 2**63 - 1, 2**32 - 1  # of 64 bits; of a draw, of 32
 
 # support -> (which values fit, what they must be, what to do)
 _SUPPORTS = {
     "positive": (
         lambda y: y > 0,
         "must be greater than zero",
-        "Leave these rows out, or use a family that allows zeros (tweedie) or any number "
-        "(gaussian).",
+        "Leave these rows out, give zeros a probability of their own with zero_inflation='~ 1' "
+        "(gamma, lognormal), or use a family that allows zeros (tweedie) or any number (gaussian).",
+    ),
+    "nonnegative": (
+        lambda y: y >= 0,
+        "must be zero or more",
+        "Leave these rows out, or use a family that allows any number (gaussian).",
     ),
     "count": (
         lambda y: (y >= 0) & (y == np.floor(y)),
         "must be whole numbers, zero or more",
         "Use counts, with offset(log(exposure)) for rates; or a family for continuous responses.",
     ),
+    "positive_count": (
+        lambda y: (y >= 1) & (y == np.floor(y)),
+        "must be whole numbers, one or more",
+        "A truncated law has no zeros: zero_inflation= models them (the hurdle model); or leave "
+        "these rows out, or use poisson, nbinom1 or nbinom2.",
+    ),
     "unit_open": (
         lambda y: (y > 0) & (y < 1),
         "must lie strictly between 0 and 1",
-        "Leave the zeros and ones out or move them inside; for successes of trials use binomial.",
+        "For proportions with zeros and ones use family='ordered_beta', or 'zero_one_beta' if they "
+        "come about otherwise than the rest; for zeros alone give them a probability of their own "
+        "with zero_inflation='~ 1'; for successes of trials use binomial.",
+    ),
+    "unit_closed": (
+        lambda y: (y >= 0) & (y <= 1),
+        "must lie between 0 and 1",
+        "Divide a percentage by 100; for successes of trials use binomial.",
+    ),
+    "unit_zero": (
+        lambda y: (y >= 0) & (y < 1),
+        "must be zero, or lie strictly between 0 and 1",
+        "For proportions with ones use family='zero_one_beta' or 'ordered_beta'; for successes of "
+        "trials binomial.",
     ),
     "real": (np.isfinite, "must be numbers", ""),
 }
@@ -61,12 +85,16 @@ def refuse_values(
     raise InputError(f"{message} {remedy}".rstrip())
 
 
+def support_rule(support: str) -> tuple[Callable[[np.ndarray], np.ndarray], str, str]:
+    """Which values fit a support, what they must be, and what to do about others."""
+    return _SUPPORTS[support]
+
+
 def check_support(name: str, y: np.ndarray, support: str, rows: np.ndarray) -> None:
     """Refuse a response with values outside the support of its family."""
     fits, must, remedy = _SUPPORTS[support]
-    bad = ~fits(y)
-    if bad.any():
-        refuse_values(f"The response '{name}'", must, y, bad, rows, remedy)
+    if not everywhere(fits, y):
+        refuse_values(f"The response '{name}'", must, y, ~fits(y), rows, remedy)
 
 
 def check_weights(weights: np.ndarray, rows: np.ndarray) -> None:
@@ -103,8 +131,8 @@ def check_trials(
 
 def check_finite(matrix: np.ndarray, names: Sequence[str], rows: np.ndarray) -> None:
     """Refuse columns in which a function of finite values gave NaN or infinity."""
-    bad = ~np.isfinite(matrix)
-    if bad.any():
+    if not everywhere(np.isfinite, matrix):
+        bad = ~np.isfinite(matrix)
         column = int(np.flatnonzero(bad.any(axis=0))[0])
         where = show_rows(rows[bad[:, column]])
         raise InputError(
@@ -135,6 +163,21 @@ def check_dense(what: str, num_rows: int, num_columns: int, num_levels: int = 1)
             f"rows, more than the {1e-9 * limit:.3g} GB of this machine. Use fewer levels or "
             "positions: merge some, or round the coordinates."
         )
+
+
+def check_level(level: Any, name: str = "level") -> float:
+    """The level of an interval, or of a test."""
+    if not isinstance(level, numbers.Real) or not 0 < float(level) < 1:
+        usual = "0.95 gives 95 % limits" if name == "level" else "0.05 is usual"
+        raise InputError(f"{name}: {level} is not between 0 and 1; {usual}.")
+    return float(level)
+
+
+def check_whole(name: str, value: Any, least: int, most: int) -> None:
+    """A whole number between two."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not least <= int(value) <= most:
+        raise InputError(f"{name}: expected a whole number from {least} to {most}, got {value!r}.")
 
 
 def check_choice(argument: str, value: Any, choices: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from jaxglmm.errors import InputError
+from jaxglmm.host import by_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,11 @@ def is_categorical(column: Column) -> bool:
     return not isinstance(column, np.ndarray)
 
 
+def may_miss(column: Column) -> bool:
+    """Whether entries of a converted column can be missing at all."""
+    return is_categorical(column) or column.dtype.kind in "fM"
+
+
 def is_missing(column: Column) -> np.ndarray:
     """(n,) bool: which entries of a converted column are missing or infinite."""
     if not isinstance(column, np.ndarray):
@@ -56,6 +62,10 @@ def factorise(values: Any) -> pd.Categorical:
     """Categories in sorted order (False, True; numbers by size; text by code point)."""
     import pandas as pd
 
+    if isinstance(values, np.ndarray) and values.dtype.kind == "i" and values.size:
+        counted = _by_counting(values)
+        if counted is not None:
+            return pd.Categorical.from_codes(counted[0], categories=pd.Index(counted[1]))
     codes, uniques = pd.factorize(values, use_na_sentinel=True)
     levels = list(np.asarray(uniques, dtype=object)) if not _is_number(uniques) else uniques
     order = _sorting(levels)
@@ -64,6 +74,31 @@ def factorise(values: Any) -> pd.Categorical:
     rank[-1] = -1
     categories = pd.Index(levels)[order] if len(order) else pd.Index(levels)
     return pd.Categorical.from_codes(rank[codes], categories=categories)
+
+
+def _by_counting(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Codes and sorted levels of whole numbers that lie close together; None for others.
+
+    A table of all numbers between the least and the greatest: no hashing, no sorting.
+    """
+    ends = by_parts(lambda part: (values[part].min(), values[part].max()), len(values))
+    low, high = int(min(ends)[0]), int(max(high for _, high in ends))
+    if high - low > 2 * len(values):
+        return None
+    seen = np.zeros(high - low + 1, bool)
+    codes = np.empty(len(values), np.int32)
+
+    def see(part: slice) -> None:
+        seen[values[part] - low] = True
+
+    by_parts(see, len(values))
+    rank = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+
+    def code(part: slice) -> None:
+        rank.take(values[part] - low, out=codes[part], mode="clip")
+
+    by_parts(code, len(values))
+    return codes, np.flatnonzero(seen) + low
 
 
 def _is_number(values: Any) -> bool:

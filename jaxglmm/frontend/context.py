@@ -11,6 +11,7 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.columns import is_categorical
 from jaxglmm.frontend.frame import Frame
+from jaxglmm.host import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ def used_columns(
 
 def drop_unused(codes: np.ndarray, levels: list[Any]) -> Factor:
     """The same factor without the levels that have no row."""
-    used = np.bincount(codes, minlength=len(levels)) > 0
+    used = count(codes, len(levels)) > 0
     if used.all():
         return Factor(codes, levels, levels)
     kept = [level for level, has_row in zip(levels, used, strict=True) if has_row]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.context import CODINGS, TREATMENT, Factor
 from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
+from jaxglmm.frontend.model import full_name
 from jaxglmm.frontend.random_terms import STRUCTURES
 from jaxglmm.frontend.structures import PATTERN, SHARED_VARIANCE
 from jaxglmm.frontend.variables import plain_columns
@@ -67,29 +68,52 @@ def check_response_apart(spec: FormulaSpec) -> None:
                 )
 
 
-def choose_structures(
-    terms: tuple[RandomTerm, ...], covariance: Mapping[str, Any] | None
-) -> tuple[RandomTerm, ...]:
-    """The random terms with the structures of covariance={group: structure} put in.
+def by_component(
+    covariance: Mapping[str, Any] | None, components: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """covariance={group: structure, component: {group: structure}} as {component: {group: ...}}.
 
-    A structure is a name, or a matrix of zeros and ones: the pattern of the covariance.
+    Groups by themselves are those of the main formula, "cond".
     """
-    if not covariance:
-        return terms
+    found: dict[str, dict[str, Any]] = {component: {} for component in components}
+    for name, given in (covariance or {}).items():
+        if not isinstance(given, Mapping):
+            found["cond"][name] = given
+        elif name in found:
+            found[name] |= given
+        else:
+            known = ", ".join(f"'{component}'" for component in components)
+            raise InputError(
+                f"covariance['{name}'] is a dict, which is for the groups of one formula of the "
+                f"model, but those are {known} only ('disp': dispersion=, 'zi': zero_inflation=). "
+                "Give the formula, or write {group: structure}."
+            )
+    return found
+
+
+def choose_structures(
+    terms: tuple[RandomTerm, ...], covariance: Mapping[str, Any], where: str = ""
+) -> tuple[RandomTerm, ...]:
+    """The random terms of one formula with the structures of {group: structure} put in.
+
+    A structure is a name, or a matrix of zeros and ones: the pattern of the covariance. `where`
+    is what stands before [group] in messages.
+    """
     groups = [":".join(term.factors) for term in terms]
     for group, structure in covariance.items():
         if isinstance(structure, str):
-            check_choice(f"covariance['{group}']", structure, STRUCTURES)
+            check_choice(f"covariance{where}['{group}']", structure, STRUCTURES)
         elif groups.count(group) > 1:
             raise InputError(
-                f"covariance['{group}'] is a pattern for one random term, but the formula has "
-                f"{groups.count(group)} of the group '{group}'. Write them as one term."
+                f"covariance{where}['{group}'] is a pattern for one random term, but the formula "
+                f"has {groups.count(group)} of the group '{group}'. Write them as one term."
             )
         if group not in groups:
             known = ", ".join(dict.fromkeys(groups)) or "none"
             raise InputError(
-                f"covariance names the group '{group}', which is none of the formula's ({known})."
-                " Correct the name."
+                f"covariance{where} names the group '{group}', which is none of the "
+                f"{'main ' if not where else ''}formula's ({known}). Correct the name; those of "
+                "further formulas are given by {'disp': {group: structure}} and {'zi': {...}}."
             )
     return tuple(
         _restructured(term, covariance.get(group))
@@ -101,6 +125,11 @@ def _restructured(term: RandomTerm, given: Any) -> RandomTerm:
     structure = given if given is None or isinstance(given, str) else PATTERN
     if structure is None or structure == term.structure:
         return term
+    if term.id is not None:
+        raise InputError(
+            f"covariance gives '{structure}' for {term.text}, whose id '{term.id}' already asks "
+            "for correlations. Take one of them out."
+        )
     if not term.text.startswith("(") or term.structure == "diag":
         raise InputError(
             f"covariance gives '{structure}' for {term.text}, which already says "
@@ -115,7 +144,25 @@ def by_grouping(terms: tuple[RandomTerm, ...]) -> list[tuple[tuple[str, ...], li
     for i, term in enumerate(terms):
         key = tuple(sorted(term.factors))
         found.setdefault(key, (term.factors, []))[1].append(i)
-    return list(found.values())
+    return [(factors, _ids_together(terms, places)) for factors, places in found.values()]
+
+
+def _ids_together(terms: tuple[RandomTerm, ...], places: list[int]) -> list[int]:
+    """The same places, those of one id one after another."""
+    first: dict[str, int] = {}
+    return sorted(places, key=lambda i: first.setdefault(terms[i].id or f"{i}", i))
+
+
+def check_ids(terms: tuple[RandomTerm, ...]) -> None:
+    """Refuse an id that ties a random term to no other."""
+    found = [(term.id, tuple(sorted(term.factors))) for term in terms]
+    for term, key in zip(terms, found, strict=True):
+        if term.id is not None and found.count(key) == 1:
+            raise InputError(
+                f"{term.text}: the id '{term.id}' ties random terms of the group "
+                f"'{':'.join(term.factors)}' together, but there is only this one. Give another "
+                f"the same id, or leave it out: ({term.columns} | {':'.join(term.factors)})."
+            )
 
 
 def check_columns_once(group: str, terms: Any) -> None:
@@ -125,7 +172,7 @@ def check_columns_once(group: str, terms: Any) -> None:
     """
     seen: dict[str, list[Any]] = {}
     for term in terms:
-        for name in term.names:
+        for name in map(full_name, term.components, term.names):
             for other in seen.get(name, []):
                 structures = {term.structure, other.structure}
                 if len(structures) == 2 and structures & set(SHARED_VARIANCE):

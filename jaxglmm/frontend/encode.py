@@ -27,6 +27,7 @@ from jaxglmm.errors import InputError
 from jaxglmm.frontend.context import FULL, SUM, TREATMENT, Columns, Factor
 from jaxglmm.frontend.tokens import column_name
 from jaxglmm.frontend.variables import formula_of, functions
+from jaxglmm.host import by_parts, empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +165,17 @@ class _Materialiser(PandasMaterializer):
         return values, variables
 
     @PandasMaterializer.override  # type: ignore[attr-defined]
+    def _encode_constant(
+        self,
+        value: Any,
+        metadata: Any,
+        encoder_state: dict[str, Any],
+        spec: ModelSpec,
+        drop_rows: Sequence[int],
+    ) -> float:
+        return float(value)
+
+    @PandasMaterializer.override  # type: ignore[attr-defined]
     def _get_columns_for_term(
         self, factors: list[dict[str, Any]], spec: ModelSpec, scale: float = 1
     ) -> dict[str, Any]:
@@ -178,15 +190,29 @@ class _Materialiser(PandasMaterializer):
     def _combine_columns(
         self, cols: Sequence[tuple[str, Any]], spec: ModelSpec, drop_rows: Sequence[int]
     ) -> np.ndarray:
-        matrix = np.empty((self.data.num_rows, len(cols)))
-        for j, (name, values) in enumerate(cols):
-            try:
-                matrix[:, j] = values
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"The term '{name}' does not give one number a row. Check the expression."
-                ) from None
+        shape = (self.data.num_rows, len(cols))
+        if all(isinstance(values, float) for _, values in cols):
+            return np.broadcast_to([values for _, values in cols], shape)  # no array of ones
+        columns = [_numbers(name, values, self.data.num_rows) for name, values in cols]
+        matrix = empty(shape)
+
+        def write(part: slice) -> None:
+            for j, values in enumerate(columns):
+                matrix[part, j] = values[part]
+
+        by_parts(write, *shape)
         return matrix
+
+
+def _numbers(name: str, values: Any, num_rows: int) -> np.ndarray:
+    """A column of the matrix as numbers of any type, (n,)."""
+    try:
+        column = np.broadcast_to(np.asarray(values), (num_rows,))
+        return column if column.dtype.kind in "biuf" else column.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"The term '{name}' does not give one number a row. Check the expression."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,12 @@ def cholesky_factor(
     return _factor(where, values)
 
 
-def zero_pairs(group: str, mask: Any, columns: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+def zero_pairs(
+    term: RandomTerm, mask: Any, columns: tuple[str, ...]
+) -> tuple[tuple[int, int], ...]:
     """The pairs (i, j), i > j, at which a matrix of zeros and ones is zero."""
-    where = f"covariance['{group}']"
+    of_formula = "" if term.component == "cond" else f"['{term.component}']"
+    where = f"covariance{of_formula}['{':'.join(term.factors)}']"
     values = _numbers(where, mask)
     _check_square(where, values, len(columns), "of the term's columns, " + _some(columns))
     if not np.isin(values, (0, 1)).all():

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxglmm.control import Control
-from jaxglmm.design import METHODS, Problem
-from jaxglmm.errors import InputError
-from jaxglmm.families import AbstractFamily
+from jaxglmm.families import AbstractFamily, Cumulative
 from jaxglmm.frontend.build import build
 from jaxglmm.frontend.fitting import fit as fit_problem
+from jaxglmm.frontend.methods import check_method
 from jaxglmm.frontend.result import GLMM
+from jaxglmm.frontend.start import given_params
 from jaxglmm.links import AbstractLink
 from jaxglmm.params import Params
-
-_KNOWN = (*METHODS, "agq", "mpl", "rempl")
 
 
 def glmm(
@@ -42,6 +39,7 @@ def glmm(
     missing: str = "drop",
     subset: Any = None,
     start: Params | Mapping[str, Any] | None = None,
+    priors: Mapping[str, Any] | None = None,
     control: Control = Control(),
     progress: bool | None = None,
 ) -> GLMM:
@@ -53,19 +51,31 @@ def glmm(
         formula: "y ~ x + (1 + x | g)"; `cbind(successes, failures) ~`, `successes / trials ~`,
             `(x || g)`, `(1 | a:b)`, `offset(log(e))`; the fixed part is formulaic's.
         data: pandas, polars or pyarrow table, or a dict of arrays.
-        family: a name ("gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom2",
-            "beta") or an instance of `jaxglmm.families`.
+        family: a name ("gaussian", "student_t", "skew_normal", "lognormal", "gamma",
+            "inverse_gaussian", "tweedie", "beta", "ordered_beta", "zero_one_beta", "binomial",
+            "betabinomial", "poisson", "nbinom1", "nbinom2", "genpois", "compois",
+            "truncated_poisson", "truncated_nbinom1", "truncated_nbinom2", "cumulative") or an
+            instance of `jaxglmm.families`, such as `StudentT(df=4)`, or one of your own,
+            `jaxglmm.families.custom(log_prob, ...)`.
         link: a name, a power, or `jaxglmm.links.Link`; None for the family's default.
         weights: prior weights, a column's name or an array: dispersion phi / w for gaussian, gamma
             and inverse_gaussian; the trials of a binomial proportion; else multipliers of the
             log-density (see `Control.weights`).
         trials: number of trials of a binomial proportion, a column's name or an array.
         offset: added to the linear predictor, a column's name or an array.
-        dispersion: "~ 0" leaves a gaussian model no residual variance beside its random effects,
-            as in glmmTMB: sigma is fixed at 1.2207e-4 (or within 2e-6 and 1e-3 of the spread of
-            the responses). Other formulas are not yet supported.
-        zero_inflation, thresholds, quadrature_points: reserved; only the defaults are supported
-            yet.
+        dispersion: one-sided formula, "~ x + (1 | g)", for the logarithm of the first parameter
+            that `family_parameters` names: sigma of gaussian, phi of gamma (Var = phi mu^2), size
+            of nbinom2, phi (the precision) of beta. "~ 0" leaves a gaussian model no residual
+            variance beside its random effects, as in glmmTMB: sigma is fixed at 1.2207e-4 (or
+            within 2e-6 and 1e-3 of the spread of the responses).
+        zero_inflation: one-sided formula for the logit of a probability of zeros, pi. Laws with
+            mass at zero become P(0) = pi + (1 - pi) p(0), (1 - pi) p(y) elsewhere; those without
+            (gamma, beta, truncated counts) hurdles, P(0) = pi; of "zero_one_beta" pi is the
+            probability of a zero or a one. Random effects of the formulas are
+            independent of those of others, unless terms of one group share an id: `(1 | id | g)`
+            in each.
+        thresholds: of family "cumulative", P(y <= j) = F(threshold_j - eta): "flexible",
+            "symmetric" about their middle, or "equidistant".
         method: "laplace": maximum likelihood, random effects integrated out by Laplace's
             approximation (exactly, where the model is linear and normal). "reml": fixed effects are
             integrated out too, under a flat prior: restricted maximum likelihood for the linear
@@ -73,17 +83,36 @@ def glmm(
             REML = TRUE); `log_likelihood` is then the restricted one, which depends on the coding
             of the fixed effects. "approximate_laplace": fixed effects are maximised with the
             random ones for given variances, which is faster and slightly biased (lme4's nAGQ = 0);
-            `log_likelihood` is Laplace's at these estimates. "agq", "mpl" and "rempl" are not yet
-            supported.
+            `log_likelihood` is Laplace's at these estimates. Either is about the fixed effects of
+            the main formula; those of `dispersion` and `zero_inflation` are estimated with the
+            variances (nlme, glmmTMB). "agq": maximum likelihood by adaptive Gauss-Hermite
+            quadrature about each group's mode, for one grouping factor with at most three random
+            effects: exact as points grow; `log_likelihood` compares with Laplace's. "mpl" and
+            "rempl": pseudo-likelihood, maximum and restricted, of gaussian, binomial, poisson,
+            gamma and inverse_gaussian (fitglme's MPL and REMPL, SAS GLIMMIX, MASS's glmmPQL):
+            linear mixed models for working responses, made anew until they stand still; fast,
+            and biased towards zero where responses are binary. `log_likelihood` is that of the
+            last working response. `Control(estimate_dispersion=True)` gives binomial and poisson a
+            dispersion.
+        quadrature_points: for "agq", of each random effect; None for 11. One is Laplace's
+            approximation.
         contrasts: "treatment", "sum" or "full", or {column: coding}.
         covariance: {group: structure}, the long way of `diag(1 + x | g)`; or {group: matrix} of
-            zeros and ones: the covariances that are zero, and those to be estimated.
+            zeros and ones: the covariances that are zero, and those to be estimated. Groups of
+            the formulas `dispersion` and `zero_inflation` by {"disp": {group: structure}} and
+            {"zi": {...}}: a group of several formulas has a structure in each.
         matrices: {name: matrix} for `propto(0 + f | g, name)`: symmetric positive definite, a
             data frame labelled by the levels of f, or an array in their order.
         missing: "drop" rows with NaN, inf or None in any used column, or "raise".
         subset: boolean array or column: rows to keep.
         start: parameters to start from, `Params` or a dict of beta, theta and phi.
-        control: settings of the optimiser.
+        priors: {name: density}, penalties of the log-likelihood: `jaxglmm.priors.Normal(0, 2.5)`
+            and its like, or a function that returns log-densities. Names are those of
+            `Control.fixed`; "fixed" is every coefficient of the main formula but the intercept,
+            "sd" every standard deviation of a random effect, "corr(g)" all correlations of g (for
+            `LKJ`). Densities are of the parameters as the tables show them. The estimates maximise
+            log-likelihood + log-density; `log_likelihood` is the former alone.
+        control: settings of the optimiser, parameters to hold and to share.
         progress: unused by a single fit.
 
     Returns:
@@ -93,24 +122,30 @@ def glmm(
         InputError: input that cannot be fitted: names the column or argument and the remedy.
     """
     del progress
-    _check_supported(method, zero_inflation, thresholds, quadrature_points)
+    check_method(method, quadrature_points)
     arguments = {
         "link": link,
         "weights": _own(weights),
         "trials": _own(trials),
         "offset": _own(offset),
         "method": method,
+        "quadrature_points": quadrature_points,
         "contrasts": contrasts,
         "covariance": _own_each(covariance),
         "matrices": _own_each(matrices),
+        "zero_inflation": zero_inflation,
         "dispersion": dispersion,
+        "thresholds": thresholds,
         "missing": missing,
         "subset": _own(subset),
+        "priors": dict(priors) if isinstance(priors, Mapping) else priors,
         "control": control,
     }
     problem, labels = build(formula, data, family, **arguments)
-    given = None if start is None else _start(start, problem)
+    given = None if start is None else given_params("start", start, problem)
     solution = fit_problem(problem, control, given)
+    if isinstance(problem.family, Cumulative):
+        arguments["thresholds"] = problem.family.thresholds
     return GLMM(
         formula=formula, problem=problem, labels=labels, solution=solution, arguments=arguments
     )
@@ -129,55 +164,3 @@ def _own_each(given: Any) -> Any:
         name: value if isinstance(value, str) else copy.deepcopy(value)
         for name, value in given.items()
     }
-
-
-def _check_supported(
-    method: str,
-    zero_inflation: str | None,
-    thresholds: str,
-    quadrature_points: int | None,
-) -> None:
-    if method not in _KNOWN:
-        raise InputError(f"method: '{method}' is not known; known methods: {', '.join(_KNOWN)}.")
-    later = {
-        f"method='{method}'": method not in METHODS,
-        "zero_inflation": zero_inflation is not None,
-        "thresholds": thresholds != "flexible",
-        "quadrature_points": quadrature_points is not None,
-    }
-    for argument, used in later.items():
-        if used:
-            raise InputError(
-                f"{argument}: not yet supported; this version fits by method='laplace', 'reml' or "
-                "'approximate_laplace', with a constant dispersion and without zero inflation. "
-                "Leave the argument out."
-            )
-
-
-def _start(start: Params | Mapping[str, Any], problem: Problem) -> Params:
-    if not isinstance(start, (Mapping, Params)):
-        raise InputError(
-            f"start: expected Params or a dict of beta, theta and phi, got {type(start).__name__}."
-        )
-    parts = start if isinstance(start, Mapping) else vars(start)
-    names = [field for field in inspect.signature(Params).parameters]
-    unknown = set(parts) - set(names)
-    if unknown or set(names) - set(parts):
-        raise InputError(f"start: expected beta, theta and phi, got {', '.join(map(str, parts))}.")
-    sizes = {
-        "beta": problem.X.shape[1],
-        "theta": sum(g.num_theta for g in problem.groupings),
-        "phi": problem.family.num_phi,
-    }
-    arrays = {}
-    for name, size in sizes.items():
-        try:
-            values = np.asarray(parts[name], float)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"start: {name} must hold numbers ({error}).") from error
-        if values.shape != (size,) or not np.all(np.isfinite(values)):
-            raise InputError(
-                f"start: {name} must hold {size} finite numbers, got {values.tolist()}."
-            )
-        arrays[name] = values
-    return Params(**arrays)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,12 +39,13 @@ def groupings(
     columns: Columns,
     rows: np.ndarray,
     *,
-    covariance: Mapping[str, Any] | None,
+    covariance: Mapping[str, Mapping[str, Any]],
     matrices: Mapping[str, Any] | None,
 ) -> Random:
     """The grouping factors; that with the most levels comes first, as in lme4.
 
-    encoded: the columns (or coordinates) of terms[i] under f"random{i}".
+    encoded: the columns (or coordinates) of terms[i] under f"random{i}"; covariance: what the
+    caller gave, by component and group.
     """
     state: dict[str, Any] = {}
     positions: dict[str, Positions] = {}
@@ -53,7 +55,7 @@ def groupings(
         about: list[TermData] = []
         columns_of: list[np.ndarray] = []
         for i, key in zip(places, keys, strict=True):
-            mask = (covariance or {}).get(":".join(terms[i].factors))
+            mask = covariance[terms[i].component].get(":".join(terms[i].factors))
             one, Z, process = structures.complete(
                 terms[i], encoded[key], rows, mask=mask, matrices=matrices
             )
@@ -61,9 +63,10 @@ def groupings(
             columns_of.append(Z)
             if process is not None:
                 positions[key] = process
-        single = all(map(_can_do_with_one_level, about))
+        designs.check_columns_once(":".join(factors), about)
+        about, columns_of = _tied(about, columns_of, [terms[i].id for i in places])
+        single = can_do_with_one_level(about)
         coder, levels, codes = fit_groups(factors, columns, state, may_be_single=single)
-        designs.check_columns_once(coder.name, about)
         Z = columns_of[0] if len(columns_of) == 1 else np.concatenate(columns_of, axis=1)
         found.append((GroupingData(coder.name, levels, codes, Z, tuple(about)), coder, keys))
     found.sort(key=lambda one: -len(one[0].levels))
@@ -74,6 +77,28 @@ def groupings(
     return Random(data, coders, parts, positions, state)
 
 
-def _can_do_with_one_level(term: TermData) -> bool:
-    """Whether the columns of a single level tell the term's parameters."""
-    return term.structure in structures.COUPLED and len(term.names) > 1
+def _tied(
+    about: list[TermData], columns: list[np.ndarray], ids: list[str | None]
+) -> tuple[list[TermData], list[np.ndarray]]:
+    """Terms of one id, which stand one after another, as one unstructured term."""
+    joined: list[TermData] = []
+    Z: list[np.ndarray] = []
+    for i, (term, matrix) in enumerate(zip(about, columns, strict=True)):
+        if i and ids[i] is not None and ids[i] == ids[i - 1]:
+            before = joined[-1]
+            joined[-1] = replace(
+                before,
+                names=before.names + term.names,
+                text=f"{before.text} and {term.text}",
+                components=before.components + term.components,
+            )
+            Z[-1] = np.concatenate([Z[-1], matrix], axis=1)
+        else:
+            joined.append(term)
+            Z.append(matrix)
+    return joined, Z
+
+
+def can_do_with_one_level(terms: Sequence[TermData]) -> bool:
+    """Whether the columns of a single level tell the parameters of the terms of a factor."""
+    return all(term.structure in structures.COUPLED and len(term.names) > 1 for term in terms)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.columns import factorise
 from jaxglmm.frontend.context import Columns, Factor, drop_unused, match_levels
+from jaxglmm.host import everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,9 @@ def group_factor(code: str, columns: Columns, state: dict[str, Any]) -> Factor:
     category: Any = getattr(values, "array", values) if hasattr(values, "cat") else values
     if not hasattr(category, "categories"):
         category = factorise(_whole(np.asarray(values)))
+        if everywhere(lambda code: code >= 0, category.codes):  # each level has a row
+            levels = category.categories.tolist()
+            return Factor(category.codes, levels, levels)
     return drop_unused(category.codes, category.categories.tolist())
 
 

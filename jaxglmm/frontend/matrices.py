@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,15 +24,31 @@ from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.given import check_matrices
 from jaxglmm.frontend.groupings import Random, groupings
-from jaxglmm.frontend.model import Encoders, GroupingData, ModelData, NewData, TermData
+from jaxglmm.frontend.model import (
+    Encoders,
+    GroupingData,
+    ModelData,
+    NewData,
+    TermData,
+    fixed_part,
+    full_name,
+)
 from jaxglmm.frontend.newdata import evaluate_offset, new_data
-from jaxglmm.frontend.response import ResponseData, response_data
+from jaxglmm.frontend.response import (
+    ResponseData,
+    known_of_response,
+    response_data,
+    response_to_draw,
+)
 from jaxglmm.frontend.tokens import column_name
 from jaxglmm.frontend.variables import columns_in, plain_columns
+from jaxglmm.host import everywhere
 from jaxglmm.rank import independent_columns
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.encode import Encoded
+
+INTERCEPT = "Intercept"
 
 __all__ = ["GroupingData", "ModelData", "NewData", "TermData", "model_data", "new_data"]
 
@@ -42,6 +59,7 @@ def model_data(
     *,
     family_support: str,
     weight_role: str,
+    further: Mapping[str, FormulaSpec] | None = None,
     weights: Any = None,
     trials: Any = None,
     offset: Any = None,
@@ -50,19 +68,23 @@ def model_data(
     matrices: Mapping[str, Any] | None = None,
     missing: str = "drop",
     subset: Any = None,
+    drawn: bool = False,
 ) -> ModelData:
     """Evaluate a formula on a table.
 
     Rows left out by `subset` or with a missing or infinite value in any used column or argument
     are dropped first; levels, contrasts and transforms see only the rows used.
+    further: the formulas of other linear predictors, by component.
     weights, trials, offset, subset: a column's name, or an array with one entry a row of the table.
-    covariance: structures (names, or matrices of zeros and ones) by group; matrices: those that
-    propto(... | ..., K) names.
+    covariance: structures (names, or matrices of zeros and ones) by group of the main formula, or
+    by component and group; matrices: those that propto(... | ..., K) names.
+    drawn: the response is to be drawn: nothing of it is read but trials, and y means nothing.
     Raises InputError for anything that cannot be fitted.
     """
     check_choice("missing", missing, ("drop", "raise"))
-    terms = _checked_terms(spec, covariance, matrices)
-    uses = _uses(spec, frame)
+    parts = {"cond": spec, **(further or {})}
+    terms = _checked_terms(parts, covariance, matrices)
+    uses = _uses(parts, frame, _read(spec, family_support, drawn))
     used = list(dict.fromkeys(name for names in uses.values() for name in names))
     extra = {
         "weights": numbers("weights", weights, frame),
@@ -70,23 +92,24 @@ def model_data(
         "offset": numbers("offset", offset, frame, scalar=True),
     }
     kept, rows = _rows(frame, used, extra, subset, missing)
-    columns, plain = _columns(spec, frame, used, rows, contrasts)
+    columns, plain = _columns(parts, frame, used, rows, contrasts)
     at_rows = {name: None if v is None else v[rows] for name, v in extra.items()}
-    encoded = _encode(spec.fixed, terms, columns, rows)
-    random = groupings(terms, encoded, columns, rows, covariance=covariance, matrices=matrices)
-    encoders = _encoders(random, encoded, columns, uses, offset)
-    response = _response(spec, columns, rows, family_support, weight_role, at_rows)
-    fixed, independent = encoded["fixed"], encoders.kept
+    encoded = _encode(parts, terms, columns, rows)
+    given = designs.by_component(covariance, parts)
+    random = groupings(terms, encoded, columns, rows, covariance=given, matrices=matrices)
+    fixed = _fixed(parts, encoded, beside_thresholds=family_support == "ordinal")
+    encoders = _encoders(random, encoded, fixed.independent, columns, uses, offset)
+    read = response_to_draw if drawn else response_data
+    response = _response(read, spec, columns, rows, family_support, weight_role, at_rows)
     return ModelData(
         y=response.y,
         trials=response.trials,
         weights=response.weights,
-        offset=evaluate_offset(
-            spec.offsets, columns, at_rows["offset"], encoders.state["offset"], rows
-        ),
-        X=fixed.matrix if independent.all() else fixed.matrix[:, independent],
-        fixed_names=tuple(compress(fixed.names, independent)),
-        dropped_columns=tuple(compress(fixed.names, ~independent)),
+        offset=_offset(spec, columns, at_rows["offset"], encoders, rows),
+        X=fixed.X,
+        fixed_names=tuple(compress(fixed.names, fixed.independent)),
+        fixed_components=tuple(compress(fixed.components, fixed.independent)),
+        dropped_columns=fixed.dropped,
         groupings=random.groupings,
         rows=rows,
         num_rows=frame.num_rows,
@@ -94,44 +117,113 @@ def model_data(
         num_dropped_subset=frame.num_rows - int(kept.sum()),
         response_name=_response_name(spec),
         spec=spec,
+        further=dict(further or {}),
+        offsets=tuple(
+            _offset(part, columns, None, encoders, rows) for part in (further or {}).values()
+        ),
         encoders=encoders,
         contrasts=columns.coding,
         factor_levels={name: factor.levels for name, factor in plain.items()},
         used_columns=tuple(_with_arguments(used, weights, trials, offset)),
+        categories=response.categories,
+    )
+
+
+def _offset(
+    spec: FormulaSpec,
+    columns: Columns,
+    given: np.ndarray | None,
+    encoders: Encoders,
+    rows: np.ndarray,
+) -> np.ndarray | None:
+    return evaluate_offset(spec.offsets, columns, given, encoders.state["offset"], rows)
+
+
+class _Fixed(NamedTuple):
+    """Names and components of all fixed columns, X with those that are independent, and the full
+    names of the others (but for an intercept beside thresholds, of which nobody needs to know)."""
+
+    names: tuple[str, ...]
+    components: tuple[str, ...]
+    independent: np.ndarray
+    X: np.ndarray
+    dropped: tuple[str, ...]
+
+
+def _fixed(
+    parts: dict[str, FormulaSpec], encoded: dict[str, Encoded], *, beside_thresholds: bool
+) -> _Fixed:
+    """The fixed columns of all components side by side; each has its own dependences."""
+    of = {component: encoded[fixed_part(component)] for component in parts}
+    kept = [_independent(one.matrix, beside_thresholds) for one in of.values()]
+    dropped = [
+        full_name(component, name)
+        for (component, one), own in zip(of.items(), kept, strict=True)
+        for name in compress(one.names, ~own)
+        if not (beside_thresholds and name == INTERCEPT)
+    ]
+    matrices = [
+        one.matrix if own.all() else np.compress(own, one.matrix, axis=1)
+        for one, own in zip(of.values(), kept, strict=True)
+    ]
+    return _Fixed(
+        names=tuple(name for one in of.values() for name in one.names),
+        components=tuple(component for component, one in of.items() for _ in one.names),
+        independent=np.concatenate(kept),
+        X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
+        dropped=tuple(dropped),
     )
 
 
 def _checked_terms(
-    spec: FormulaSpec, covariance: Mapping[str, Any] | None, matrices: Any
+    parts: dict[str, FormulaSpec], covariance: Mapping[str, Any] | None, matrices: Any
 ) -> tuple[RandomTerm, ...]:
+    """The random terms of all formulas, with the structures that `covariance` gives them."""
+    spec = parts["cond"]
     if spec.response is None:
         raise InputError("The formula has no response: write 'response ~ terms'.")
-    designs.check_response_apart(spec)
-    terms = designs.choose_structures(spec.random, covariance)
+    for part in parts.values():
+        designs.check_response_apart(replace(part, response=spec.response))
+    given = designs.by_component(covariance, parts)
+    terms: tuple[RandomTerm, ...] = ()
+    for component, part in parts.items():
+        where = "" if component == "cond" else f"['{component}']"
+        own = designs.choose_structures(part.random, given[component], where)
+        terms += tuple(replace(term, component=component) for term in own)
+    designs.check_ids(terms)
     for term in terms:
         structures.check_options(term)
     check_matrices(matrices, terms)
     return terms
 
 
-def _uses(spec: FormulaSpec, frame: Frame) -> dict[str, list[str]]:
-    """The columns that each part of the formula uses."""
+def _read(spec: FormulaSpec, support: str, drawn: bool) -> tuple[str, ...]:
+    """The expressions of the response that are read."""
+    assert spec.response is not None
+    return known_of_response(spec.response, support) if drawn else spec.response.expressions
+
+
+def _uses(
+    parts: dict[str, FormulaSpec], frame: Frame, response: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """The columns that each kind of term of the formulas uses."""
 
     def of_expressions(codes: Iterable[str]) -> list[str]:
         return [n for code in codes for n in columns_in(code, frame, is_expression=True)]
 
-    groups = [code for term in spec.random for code in term.factors]
+    random = [t for part in parts.values() for t in part.random]
+    groups = [code for term in random for code in term.factors]
     return {
-        "response": of_expressions(spec.response.expressions if spec.response else ()),
-        "fixed": columns_in(spec.fixed, frame),
-        "random": [name for term in spec.random for name in columns_in(term.columns, frame)],
+        "response": of_expressions(response),
+        "fixed": [name for part in parts.values() for name in columns_in(part.fixed, frame)],
+        "random": [name for term in random for name in columns_in(term.columns, frame)],
         "groups": [n for c in groups for n in ([c] if c in frame else of_expressions([c]))],
-        "offset": of_expressions(spec.offsets),
+        "offset": of_expressions(code for part in parts.values() for code in part.offsets),
     }
 
 
 def _columns(
-    spec: FormulaSpec,
+    parts: dict[str, FormulaSpec],
     frame: Frame,
     used: list[str],
     rows: np.ndarray,
@@ -139,13 +231,14 @@ def _columns(
 ) -> tuple[Columns, dict[str, Factor]]:
     """The columns on the rows used, and the categorical ones that are terms of their own."""
     arrays = used_columns(frame, used, rows)
-    plain = _plain_factors(spec, arrays)
+    plain = _plain_factors(parts, arrays)
     designs.check_levels(plain, len(rows))
     coding = designs.choose_contrasts(contrasts, plain)
     return Columns(len(rows), arrays, coding), plain
 
 
 def _response(
+    read: Callable[..., ResponseData],
     spec: FormulaSpec,
     columns: Columns,
     rows: np.ndarray,
@@ -155,7 +248,7 @@ def _response(
 ) -> ResponseData:
     assert spec.response is not None
     weights, trials = at_rows["weights"], at_rows["trials"]
-    return response_data(spec.response, columns, rows, support, weight_role, weights, trials)
+    return read(spec.response, columns, rows, support, weight_role, weights, trials)
 
 
 def _response_name(spec: FormulaSpec) -> str:
@@ -166,13 +259,14 @@ def _response_name(spec: FormulaSpec) -> str:
 def _encoders(
     random: Random,
     encoded: dict[str, Encoded],
+    kept: np.ndarray,
     columns: Columns,
     uses: dict[str, list[str]],
     offset: Any,
 ) -> Encoders:
     return Encoders(
         specs={key: part.spec for key, part in encoded.items()},
-        kept=independent_columns(encoded["fixed"].matrix),
+        kept=kept,
         fixed_columns=_levels(columns.arrays, uses["fixed"] + uses["offset"]),
         random_columns=_levels(columns.arrays, uses["random"]),
         coders=random.coders,
@@ -183,6 +277,13 @@ def _encoders(
     )
 
 
+def _independent(X: np.ndarray, beside_thresholds: bool) -> np.ndarray:
+    """The columns to keep; beside thresholds, which are intercepts, no constant one."""
+    if not beside_thresholds:
+        return independent_columns(X)
+    return independent_columns(np.column_stack([np.ones(len(X)), X]))[1:]
+
+
 def _rows(
     frame: Frame, used: list[str], extra: dict[str, Any], subset: Any, missing: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +291,11 @@ def _rows(
     kept = kept_by_subset(subset, frame)
     if missing == "raise":
         refuse_missing(frame, used, extra, kept)
-    rows = np.flatnonzero(complete_rows(frame, used, extra, kept))
+    complete = complete_rows(frame, used, extra, kept)
+    if everywhere(np.asarray, complete):  # half the memory
+        rows = np.arange(frame.num_rows, dtype=np.int32 if frame.num_rows < 2**31 else np.int64)
+    else:
+        rows = np.flatnonzero(complete)
     if len(rows) == 0:
         raise InputError(_no_rows(frame, used, extra, kept))
     return kept, rows
@@ -210,24 +315,27 @@ def _no_rows(frame: Frame, used: list[str], extra: dict[str, Any], kept: np.ndar
     )
 
 
-def _plain_factors(spec: FormulaSpec, arrays: dict[str, Any]) -> dict[str, Factor]:
+def _plain_factors(parts: dict[str, FormulaSpec], arrays: dict[str, Any]) -> dict[str, Factor]:
     """Categorical columns that stand as terms of their own, not inside a function."""
     found = {}
-    for part in (spec.fixed, *[term.columns for term in spec.random]):
-        for name in plain_columns(part):
+    for code in [c for p in parts.values() for c in (p.fixed, *(t.columns for t in p.random))]:
+        for name in plain_columns(code):
             if isinstance(arrays[name], Factor):
                 found[name] = arrays[name]
     return found
 
 
 def _encode(
-    fixed: str, terms: tuple[RandomTerm, ...], columns: Columns, rows: np.ndarray
+    parts: dict[str, FormulaSpec],
+    terms: tuple[RandomTerm, ...],
+    columns: Columns,
+    rows: np.ndarray,
 ) -> dict[str, Encoded]:
     from jaxglmm.frontend import encode
 
-    parts = {"fixed": fixed}
-    parts |= {f"random{i}": structures.columns_code(term) for i, term in enumerate(terms)}
-    encoded = encode.fit(parts, columns)
+    codes = {fixed_part(component): part.fixed for component, part in parts.items()}
+    codes |= {f"random{i}": structures.columns_code(term) for i, term in enumerate(terms)}
+    encoded = encode.fit(codes, columns)
     for part in encoded.values():
         check_finite(part.matrix, part.names, rows)
     return encoded

@@ -21,7 +21,8 @@ class TermData:
 
     arguments: what the structure is told beside the number of columns ("rank", "zeros");
     constants: its known arrays (distances of a process, the Cholesky factor of a matrix);
-    shared: what a parameter of all columns is called, None for the name of the first column.
+    shared: what a parameter of all columns is called, None for the name of the first column;
+    components: of each column the formula it stands in, "cond" (the main one), "disp" or "zi".
     """
 
     structure: str
@@ -30,6 +31,7 @@ class TermData:
     arguments: dict[str, Any] = field(default_factory=dict)
     constants: tuple[np.ndarray, ...] = ()
     shared: str | None = None
+    components: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,8 @@ class GroupingData:
 class Encoders:
     """What is needed to make the same columns from new data.
 
-    specs: formulaic's, by part ("fixed", "random0", ...); kept: (p before dropping,) bool;
+    specs: formulaic's, by part (`fixed_part` of each component, "random0", ...); kept: (p before
+    dropping,) bool;
     fixed_columns, random_columns: column -> its levels, None for numbers; coders: one a grouping;
     positions: of the processes, by part; offset: the column given as offset=, True for an array,
     None for none.
@@ -72,10 +75,14 @@ class Encoders:
 class ModelData:
     """Arrays and names of one model; n rows are used out of `num_rows`.
 
-    y: (n,) float64, successes for a binomial family; trials, weights, offset: (n,) or None;
-    X: (n, p) of full column rank, `fixed_names` its columns, `dropped_columns` those left out as
-    zero or linearly dependent on earlier ones; rows: (n,) int64 places in the caller's table;
-    contrasts: coding of each categorical predictor; factor_levels: its levels in the rows used.
+    y: (n,) float64, successes for a binomial family, places among `categories` for an ordinal one;
+    trials, weights, offset: (n,) or None;
+    X: (n, p), the columns of each component of full column rank, `fixed_names` and
+    `fixed_components` its columns, `dropped_columns` those left out as zero or linearly dependent
+    on earlier ones; components: of the linear predictors, in order; offsets: (n,) or None of each
+    but the first; spec, further: the main formula and the others by component;
+    rows: (n,) int32 or int64, places in the caller's table; contrasts: coding of each categorical
+    predictor; factor_levels: its levels in the rows used.
     """
 
     y: np.ndarray
@@ -84,6 +91,7 @@ class ModelData:
     offset: np.ndarray | None
     X: np.ndarray
     fixed_names: tuple[str, ...]
+    fixed_components: tuple[str, ...]
     dropped_columns: tuple[str, ...]
     groupings: tuple[GroupingData, ...]
     rows: np.ndarray
@@ -92,10 +100,27 @@ class ModelData:
     num_dropped_subset: int
     response_name: str
     spec: FormulaSpec
+    further: dict[str, FormulaSpec]
+    offsets: tuple[np.ndarray | None, ...]
     encoders: Encoders
     contrasts: dict[str, str]
     factor_levels: dict[str, list[Any]]
     used_columns: tuple[str, ...]
+    categories: tuple[Any, ...] = ()
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        return ("cond", *self.further)
+
+
+def fixed_part(component: str) -> str:
+    """The part (of `Encoders.specs`) that holds the fixed columns of a component."""
+    return "fixed" if component == "cond" else f"fixed_{component}"
+
+
+def full_name(component: str, name: str) -> str:
+    """The name of a column where those of several components stand side by side: `zi_x`."""
+    return name if component == "cond" else f"{component}_{name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +128,8 @@ class NewData:
     """The same columns for new data, one entry for every row of it.
 
     X: (n, p); Z, codes: one (n, q) and one (n,) int32 a grouping, code -1 for a missing or unseen
-    level; offset: (n,) or None; missing: (n,) bool, rows with a missing predictor, NaN elsewhere;
+    level; offset: (n,) or None, offsets: of the other components;
+    missing: (n,) bool, rows with a missing predictor, NaN elsewhere;
     unseen: term -> (n,) bool, rows at a position of a process that was not fitted (its Z is zero).
     """
 
@@ -111,5 +137,6 @@ class NewData:
     Z: tuple[np.ndarray, ...]
     codes: tuple[np.ndarray, ...]
     offset: np.ndarray | None
+    offsets: tuple[np.ndarray | None, ...]
     missing: np.ndarray
     unseen: dict[str, np.ndarray]

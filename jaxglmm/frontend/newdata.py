@@ -12,15 +12,18 @@ from jaxglmm.frontend.checks import check_finite
 from jaxglmm.frontend.context import Columns, recoded_columns, used_columns
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.groups import GroupCoder, apply_groups
-from jaxglmm.frontend.model import ModelData, NewData
+from jaxglmm.frontend.model import ModelData, NewData, fixed_part
 from jaxglmm.frontend.variables import columns_in
 
 
-def new_data(data: ModelData, frame: Frame, *, offset: Any = None, groups: bool = True) -> NewData:
+def new_data(
+    data: ModelData, frame: Frame, *, offset: Any = None, groups: bool = True, levels: bool = True
+) -> NewData:
     """The model's columns for every row of `frame`, by the levels and transforms of the fit.
 
-    groups=False leaves the random part out, and its columns need not be there. An unseen level of
-    a predictor is an InputError, an unseen level of a grouping factor has code -1.
+    groups=False leaves the random part out, and its columns need not be there; levels=False the
+    grouping factors, of which no level is then known. An unseen level of a predictor is an
+    InputError, an unseen level of a grouping factor has code -1.
     """
     encoders = data.encoders
     known = {**encoders.fixed_columns, **(encoders.random_columns if groups else {})}
@@ -38,12 +41,22 @@ def new_data(data: ModelData, frame: Frame, *, offset: Any = None, groups: bool 
         unseen[positions.text] = _scatter(off, complete, False)
     Z = [np.concatenate([matrices[key] for key in keys], axis=1) for keys in parts]
     fitted = None if given is None else given[rows]
-    total = evaluate_offset(data.spec.offsets, columns, fitted, encoders.state["offset"], rows)
+    total, *others = (
+        evaluate_offset(part.offsets, columns, own, encoders.state["offset"], rows)
+        for part, own in [(data.spec, fitted), *((part, None) for part in data.further.values())]
+    )
+    fixed = [matrices[fixed_part(component)] for component in data.components]
     return NewData(
-        X=_scatter(matrices["fixed"][:, encoders.kept], complete),
+        X=_scatter(np.concatenate(fixed, axis=1)[:, encoders.kept], complete),
         Z=tuple(_scatter(z, complete) for z in Z),
-        codes=tuple(_codes(c, frame, encoders.state["groups"]) for c in encoders.coders[: len(Z)]),
+        codes=tuple(
+            _codes(c, frame, encoders.state["groups"])
+            if levels
+            else np.full(frame.num_rows, -1, np.int32)
+            for c in encoders.coders[: len(Z)]
+        ),
         offset=None if total is None else _scatter(total, complete),
+        offsets=tuple(None if own is None else _scatter(own, complete) for own in others),
         missing=~complete,
         unseen=unseen,
     )
@@ -94,7 +107,8 @@ def _matrices(
     from jaxglmm.frontend import encode
 
     specs = data.encoders.specs
-    wanted = {key: spec for key, spec in specs.items() if groups or key == "fixed"}
+    fixed = set(map(fixed_part, data.components))
+    wanted = {key: spec for key, spec in specs.items() if groups or key in fixed}
     if len(rows) == 0:
         return {key: np.empty((0, len(spec.column_names))) for key, spec in wanted.items()}
     matrices = encode.apply(wanted, columns)
@@ -106,6 +120,15 @@ def _matrices(
 def _codes(coder: GroupCoder, frame: Frame, state: dict[str, Any]) -> np.ndarray:
     """(rows of the table,) int32 codes of a grouping factor."""
     return apply_groups(coder, [_group_column(code, frame, state) for code in coder.factors])
+
+
+def group_values(
+    coder: GroupCoder, frame: Frame, state: dict[str, Any], rows: np.ndarray
+) -> list[str]:
+    """The levels of some rows as text, those of several factors joined by ":"."""
+    columns = [_group_column(code, frame, state) for code in coder.factors]
+    values = [np.asarray(column, object)[rows] for column in columns]
+    return [":".join(map(str, of_row)) for of_row in zip(*values, strict=True)]
 
 
 def _group_column(code: str, frame: Frame, state: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Predictions: design rows for new data, then the core's linear predictor and mean."""
+"""Predictions: design rows, then the core's means, their errors and limits."""
 
 from __future__ import annotations
 
@@ -8,89 +8,121 @@ import jax
 import numpy as np
 
 from jaxglmm.errors import InputError
+from jaxglmm.frontend.checks import check_choice, check_level
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.matrices import new_data
-from jaxglmm.predict import linear_predictor
+from jaxglmm.frontend.prediction_limits import Errors, confidence, future, nothing
+from jaxglmm.frontend.prediction_programs import marginal_means
+from jaxglmm.frontend.prediction_rows import PredictedRows, fitted_rows, new_rows, weight_of
+from jaxglmm.predict.linear import linear_predictors
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from jaxglmm.frontend.result import GLMM
+
+KINDS = ("conditional", "population", "marginal")
 
 
 def means(fit: GLMM, kind: str, scale: str) -> np.ndarray:
     """For the rows that were fitted."""
-    _check(kind, scale)
-    problem = fit.problem
-    conditional = kind == "conditional"
-    eta = linear_predictor(
-        problem.X,
-        fit.estimate.params.beta,
-        problem.offset,
-        Z=[g.Z for g in problem.groupings] if conditional else (),
-        codes=[g.codes for g in problem.groupings] if conditional else (),
-        b=fit.b if conditional else (),
-    )
-    return on_scale(fit, eta, scale)
+    _check(fit, kind, scale)
+    return _point(fit, fitted_rows(fit), kind, scale)
+
+
+def predictors_of_rows(fit: GLMM, kind: str) -> list[np.ndarray]:
+    """All linear predictors of the rows that were fitted, "conditional" or "population"."""
+    return _predictors(fit, fitted_rows(fit), kind)
 
 
 def predict(
-    fit: GLMM, newdata: Any, kind: str, scale: str, *, offset: Any, new_levels: str
-) -> np.ndarray:
+    fit: GLMM,
+    newdata: Any,
+    kind: str,
+    scale: str,
+    *,
+    interval: str | None,
+    offset: Any,
+    weights: Any,
+    new_levels: str,
+    seed: Any,
+    errors: Errors,
+) -> np.ndarray | pd.DataFrame:
     """For new data, or the rows that were fitted when there are none."""
-    _check(kind, scale)
-    if new_levels not in ("population", "raise"):
-        raise InputError(
-            f"new_levels: '{new_levels}' is not supported yet; use 'population' or 'raise'."
-        )
+    _check(fit, kind, scale)
+    check_choice("new_levels", new_levels, ("population", "sample", "raise"))
+    if interval is not None:
+        _check_interval(fit, interval, scale, errors)
     if newdata is None:
-        return means(fit, kind, scale)
+        rows = fitted_rows(fit)
+    else:
+        frame = Frame(newdata)
+        rows = new_rows(fit, frame, kind, offset=offset, new_levels=new_levels, seed=seed)
+        if interval == "prediction":
+            rows = rows._replace(weight=weight_of(fit, frame, weights)[rows.places])
+    if len(rows.places) == 0 and (kind == "marginal" or interval is not None):
+        return nothing(fit, rows, scale, interval)
+    if interval is None:
+        return rows.scatter(_point(fit, rows, kind, scale))
+    find = future if interval == "prediction" else confidence
+    return find(fit, rows, kind, scale, errors)
+
+
+def _point(fit: GLMM, rows: PredictedRows, kind: str, scale: str) -> np.ndarray:
+    """Means, or linear predictors, of complete rows."""
+    if kind == "marginal":
+        return np.asarray(marginal_means(fit, rows, scale).value).T
+    return on_scale(fit, _predictors(fit, rows, kind), scale)
+
+
+def _predictors(fit: GLMM, rows: PredictedRows, kind: str) -> list[np.ndarray]:
+    design = rows.design if kind == "conditional" else rows.design.without_groups()
     conditional = kind == "conditional"
-    new = new_data(fit.data, Frame(newdata), offset=offset, groups=conditional)
-    if conditional and new_levels == "raise":
-        _refuse_new_levels(fit, new.codes)
-        _refuse_new_positions(new.unseen)
-    eta = linear_predictor(
-        new.X,
-        fit.estimate.params.beta,
-        new.offset,
-        Z=new.Z if conditional else (),
-        codes=new.codes if conditional else (),
-        b=fit.b if conditional else (),
-    )
-    return on_scale(fit, eta, scale)
+    design = design._replace(codes=rows.codes) if conditional else design
+    beta = np.asarray(fit.estimate.params.beta)
+    return linear_predictors(design, beta, rows.effects if conditional else ())
 
 
-def on_scale(fit: GLMM, eta: np.ndarray, scale: str) -> np.ndarray:
-    """eta itself or its mean."""
+def on_scale(fit: GLMM, eta: list[np.ndarray], scale: str) -> np.ndarray:
+    """The first predictor itself, or the mean response given all; for an ordinal response the
+    probabilities of its categories."""
     if scale == "link":
-        return eta
+        return eta[0]
     with jax.enable_x64(True):
-        return np.asarray(fit.link.mean(jax.numpy.asarray(eta)))
+        predictors = tuple(map(jax.numpy.asarray, eta))
+        phi = jax.numpy.asarray(fit.estimate.params.phi)
+        one = fit.family.num_predictors == 1
+        return np.asarray(fit.family.response_mean(predictors[0] if one else predictors, phi))
 
 
-def _refuse_new_levels(fit: GLMM, codes: tuple[np.ndarray, ...]) -> None:
-    for data, code in zip(fit.data.groupings, codes, strict=True):
-        rows = np.flatnonzero(code < 0)
-        if len(rows):
-            raise InputError(
-                f"newdata: {len(rows)} rows have a level of '{data.name}' that was not fitted "
-                f"(first rows: {', '.join(map(str, rows[:5]))}); drop them, or use "
-                "new_levels='population' or kind='population'."
-            )
+def _check(fit: GLMM, kind: str, scale: str) -> None:
+    check_choice("kind", kind, KINDS)
+    check_choice("scale", scale, ("response", "link"))
+    if kind == "marginal" and scale == "link" and fit.data.categories:
+        raise InputError(
+            "scale='link': the marginal mean of an ordinal response is a probability for each "
+            "category, which has no linear predictor; use scale='response'."
+        )
 
 
-def _refuse_new_positions(unseen: dict[str, np.ndarray]) -> None:
-    for text, off in unseen.items():
-        rows = np.flatnonzero(off)
-        if len(rows):
-            raise InputError(
-                f"newdata: {len(rows)} rows are at positions of {text} that were not fitted "
-                f"(first rows: {', '.join(map(str, rows[:5]))}); drop them, or use "
-                "new_levels='population' or kind='population'."
-            )
-
-
-def _check(kind: str, scale: str) -> None:
-    if kind not in ("conditional", "population"):
-        raise InputError(f"kind: '{kind}' is not supported yet; use 'conditional' or 'population'.")
-    if scale not in ("response", "link"):
-        raise InputError(f"scale: '{scale}' is not known; use 'response' or 'link'.")
+def _check_interval(fit: GLMM, interval: str, scale: str, errors: Errors) -> None:
+    check_choice("interval", interval, ("confidence", "prediction"))
+    check_level(errors.level)
+    check_choice("uncertainty", errors.uncertainty, ("fixed", "conditional", "joint"))
+    check_choice("df", errors.df, ("none", "residual"))
+    if interval != "prediction":
+        return
+    if fit.data.categories:
+        raise InputError(
+            "interval='prediction': an ordinal response is one of its categories; their "
+            "probabilities (interval='confidence') are its predictive law."
+        )
+    if scale == "link":
+        raise InputError(
+            "interval='prediction' is about responses; use scale='response', or "
+            "interval='confidence' for the linear predictor."
+        )
+    if errors.simultaneous:
+        raise InputError(
+            "simultaneous: limits of responses to come are for one row at a time; use "
+            "interval='confidence' or simultaneous=False."
+        )

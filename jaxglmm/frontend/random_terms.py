@@ -27,7 +27,8 @@ class RandomTerm:
 
     columns: the random columns for formulaic, intercept written out ("1 + x"), or the coordinates
     of a process; factors: ("a",) or ("a", "b") for a:b; options: those without a name are "1",
-    "2", ...; text: the term as it was typed.
+    "2", ...; text: the term as it was typed; id: of `(columns | id | group)`, whose terms are
+    correlated with all others of this id and group; component: the formula it stands in.
     """
 
     structure: str
@@ -35,6 +36,8 @@ class RandomTerm:
     factors: tuple[str, ...]
     options: dict[str, str] = field(hash=False)
     text: str = field(compare=False)
+    id: str | None = None
+    component: str = "cond"
 
 
 def bars(text: str, piece: Addend) -> list[int]:
@@ -58,9 +61,11 @@ def random_terms(text: str, piece: Addend) -> list[RandomTerm]:
     if piece.sign == "-":
         fail(text, token.start, token.end, "A random term cannot be taken away. Leave it out.")
     double = len(places) == 2 and places[1] == places[0] + 1
-    if len(places) > 1 and not double:
-        fail(text, places[1], places[1] + 1, "A random term has one '|' only.")
+    if len(places) > 2:
+        message = "A random term has one '|' only, or two around an id: (1 | id | group)."
+        fail(text, places[1], places[1] + 1, message)
     structure = _structure(text, token, double)
+    name = _id(text, token, places) if len(places) == 2 and not double else None
     start = text.index("(", token.start) + 1
     parts = _parts(places[-1] + 1, token.end - 1, find(text, start, token.end - 1, ","))
     if token.kind == "group" and len(parts) > 1:
@@ -70,7 +75,18 @@ def random_terms(text: str, piece: Addend) -> list[RandomTerm]:
     options = _options(text, parts[1:])
     typed = text[token.start : token.end]
     groups = _groups(text, *parts[0])
-    return [RandomTerm(structure, columns, group, options, typed) for group in groups]
+    return [RandomTerm(structure, columns, group, options, typed, name) for group in groups]
+
+
+def _id(text: str, token: Token, places: list[int]) -> str:
+    """The word between the two bars of `(columns | id | group)`."""
+    start, end = trim(text, places[0] + 1, places[1])
+    if token.kind != "group":
+        message = "An id ties unstructured terms, (1 + x | id | g), not a covariance structure."
+        fail(text, start, end, message)
+    if not text[start:end].isidentifier():
+        fail(text, start, max(end, start + 1), "The id between two bars is a plain word.")
+    return text[start:end]
 
 
 def _parts(start: int, end: int, commas: list[int]) -> list[tuple[int, int]]:

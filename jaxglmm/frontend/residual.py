@@ -9,7 +9,6 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.families import AbstractFamily, Gaussian
 from jaxglmm.frontend.checks import show_rows
-from jaxglmm.frontend.formula import parse_one_sided
 from jaxglmm.frontend.model import GroupingData, ModelData
 
 NO_RESIDUAL = float(np.finfo(np.float64).eps) ** 0.25
@@ -24,31 +23,13 @@ _LEAST, _MOST = 2e-6, 1e-3
 _UNBOUND = ("us", "pattern")
 
 
-def known_dispersion(
-    law: AbstractFamily, dispersion: str | None, data: ModelData
-) -> AbstractFamily:
-    """The law with the dispersion that `dispersion="~ 0"` fixes; None leaves it as it is.
+def without_residual(law: AbstractFamily, data: ModelData) -> AbstractFamily:
+    """The law with the dispersion that `dispersion="~ 0"` fixes.
 
     That is glmmTMB's `NO_RESIDUAL`, moved to where it is small beside the spread of the responses
     and yet large enough to compute with.
     """
-    if dispersion is None:
-        return law
-    if not isinstance(dispersion, str):
-        raise InputError(
-            f"dispersion: expected a formula such as '~ 0', got {type(dispersion).__name__}."
-        )
-    spec = parse_one_sided(dispersion)
-    if spec.fixed not in ("0", "-1") or spec.random or spec.offsets:
-        raise InputError(
-            f"dispersion='{dispersion}': not yet supported; only '~ 0' is, for a gaussian model "
-            "without residual variance. Leave the argument out."
-        )
-    if not isinstance(law, Gaussian):
-        raise InputError(
-            f"dispersion='{dispersion}' leaves a gaussian model no residual variance, but the "
-            f"family is '{law.name}'. Leave the argument out."
-        )
+    assert isinstance(law, Gaussian)
     _check_every_row(data)
     spread = _spread(data)
     return dataclasses.replace(law, sigma=min(max(NO_RESIDUAL, _LEAST * spread), _MOST * spread))
@@ -64,7 +45,7 @@ def _spread(data: ModelData) -> float:
 
 def check_residual(law: AbstractFamily, data: ModelData) -> None:
     """Refuse gaussian models whose residual variance nothing tells from the random effects'."""
-    if isinstance(law, Gaussian) and law.sigma is None:
+    if isinstance(law.base, Gaussian) and law.base.sigma is None:
         for grouping in data.groupings:
             _check_identified(grouping, len(data.y))
 
@@ -72,7 +53,7 @@ def check_residual(law: AbstractFamily, data: ModelData) -> None:
 def _check_identified(grouping: GroupingData, num_rows: int) -> None:
     """lme4's rule: fewer random effects of an unstructured term than observations."""
     for term in grouping.terms:
-        q, levels = len(term.names), len(grouping.levels)
+        q, levels = term.components.count("cond"), len(grouping.levels)
         if term.structure in _UNBOUND and q > 1 and q * levels >= num_rows:
             raise InputError(
                 f"{term.text} has more columns than a group can carry: {q} in each of {levels} "

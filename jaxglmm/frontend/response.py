@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from jaxglmm.frontend.checks import (
 )
 from jaxglmm.frontend.context import Columns, Factor
 from jaxglmm.frontend.formula import Response
+from jaxglmm.frontend.ordinal import ordinal_values
+from jaxglmm.host import copied, everywhere
 
 _WHOLE = 1e-3  # R's binomial() warns beyond this
 _BINOMIAL_REMEDY = (
@@ -26,11 +29,15 @@ _BINOMIAL_REMEDY = (
 
 @dataclass(frozen=True, eq=False)
 class ResponseData:
-    """y (n,), for a binomial family the number of successes; trials and weights (n,) or None."""
+    """y (n,), for a binomial family the number of successes; trials and weights (n,) or None.
+
+    For an ordinal family y counts from 0 through `categories`, the values of the response in order.
+    """
 
     y: np.ndarray
     trials: np.ndarray | None
     weights: np.ndarray | None
+    categories: tuple[Any, ...] = ()
 
 
 def response_data(
@@ -45,11 +52,23 @@ def response_data(
     """Evaluate the left-hand side on the rows used; `rows` are their places in the data."""
     if weights is not None:
         check_weights(weights, rows)
+    if support == "ordinal":
+        return ordinal_data(response, columns, rows, weights, trials)
     values = [_values(code, columns, support, rows) for code in response.expressions]
     if support == "binomial":
         if response.kind == "plain":
             return _single_column(response.text, values[0], rows, weight_role, weights, trials)
         return _two_columns(response, values, rows, weights, trials)
+    _refuse_trials(response, trials)
+    with np.errstate(all="ignore"):
+        y = values[0] / values[1] if response.kind == "ratio" else values[0]
+    _check_finite(response.text, y, rows)
+    check_support(response.text, y, support, rows)
+    return ResponseData(y, None, weights)
+
+
+def _refuse_trials(response: Response, trials: np.ndarray | None) -> None:
+    """Of a family without trials."""
     if trials is not None:
         raise InputError("trials= belongs to a binomial family. Leave it out for this one.")
     if response.kind == "cbind":
@@ -57,11 +76,59 @@ def response_data(
             f"The response '{response.text}' counts successes and failures, which needs a "
             "binomial family. Use family='binomial', or a single response column."
         )
-    with np.errstate(all="ignore"):
-        y = values[0] / values[1] if response.kind == "ratio" else values[0]
-    _check_finite(response.text, y, rows)
-    check_support(response.text, y, support, rows)
-    return ResponseData(y, None, weights)
+
+
+def known_of_response(response: Response, support: str) -> tuple[str, ...]:
+    """The expressions of the left-hand side that are known before a response is: its trials."""
+    if support != "binomial" or response.kind == "plain":
+        return ()
+    return response.expressions if response.kind == "cbind" else response.expressions[1:]
+
+
+def response_to_draw(
+    response: Response,
+    columns: Columns,
+    rows: np.ndarray,
+    support: str,
+    weight_role: str,
+    weights: np.ndarray | None,
+    trials: np.ndarray | None,
+) -> ResponseData:
+    """What goes with a response that is still to be drawn; y is zeros."""
+    if weights is not None:
+        check_weights(weights, rows)
+    y = np.zeros(len(rows))
+    if support != "binomial":
+        _refuse_trials(response, trials)
+        return ResponseData(y, None, weights)
+    values = [
+        _values(code, columns, support, rows) for code in known_of_response(response, support)
+    ]
+    if values:
+        both = values if response.kind == "cbind" else [y, *values]
+        return _two_columns(response, both, rows, weights, trials)
+    if trials is not None:
+        return _proportion(response.text, y, trials, "trials=", rows, weights)
+    if weights is None or weight_role != "trials" or np.any(weights != np.round(weights)):
+        return ResponseData(y, None, weights)
+    return _proportion(response.text, y, weights, "weights=", rows, None)
+
+
+def ordinal_data(
+    response: Response,
+    columns: Columns,
+    rows: np.ndarray,
+    weights: np.ndarray | None,
+    trials: np.ndarray | None,
+) -> ResponseData:
+    """A single response of ordered categories."""
+    if trials is not None or response.kind != "plain":
+        raise InputError(
+            f"The response '{response.text}' of a cumulative family is one column of ordered "
+            "categories, without trials. Use a single column, or family='binomial'."
+        )
+    codes, categories = ordinal_values(response.text, columns, rows, weights)
+    return ResponseData(codes.astype(np.float64), None, weights, categories)
 
 
 def _values(code: str, columns: Columns, support: str, rows: np.ndarray) -> np.ndarray:
@@ -77,15 +144,15 @@ def _values(code: str, columns: Columns, support: str, rows: np.ndarray) -> np.n
             f"The response '{code}' does not give one number a row. Use a numeric column or an "
             "expression of numeric columns."
         )
-    y = array.astype(np.float64)
+    y = copied(array, np.float64)
     _check_finite(code, y, rows)
     return y
 
 
 def _check_finite(code: str, y: np.ndarray, rows: np.ndarray) -> None:
-    bad = ~np.isfinite(y)
-    if bad.any():
+    if not everywhere(np.isfinite, y):
         remedy = "Leave these rows out with subset=, or change the expression."
+        bad = ~np.isfinite(y)
         refuse_values(f"The response '{code}'", "must be finite", y, bad, rows, remedy)
 
 
@@ -146,18 +213,23 @@ def _single_column(
     Weights that are not whole, on 0/1 data, multiply the log-density; for a single trial that is
     the same likelihood.
     """
+    zero_one = everywhere(lambda part: (part == 0.0) | (part == 1.0), share)
+    if not zero_one:
+        _check_share(label, share, rows)
+    if trials is not None:
+        return _proportion(label, share, trials, "trials=", rows, weights)
+    if weights is None or weight_role != "trials":
+        return ResponseData(share if zero_one else _whole(share), None, weights)
+    if zero_one and np.any(weights != np.round(weights)):
+        return ResponseData(share, None, weights)
+    return _proportion(label, share, weights, "weights=", rows, None)
+
+
+def _check_share(label: str, share: np.ndarray, rows: np.ndarray) -> None:
     bad = (share < 0) | (share > 1)
     if bad.any():
         must = "must lie between 0 and 1"
         refuse_values(f"The response '{label}'", must, share, bad, rows, _BINOMIAL_REMEDY)
-    if trials is not None:
-        return _proportion(label, share, trials, "trials=", rows, weights)
-    zero_one = bool(np.isin(share, (0.0, 1.0)).all())
-    if weights is None or weight_role != "trials":
-        return ResponseData(_whole(share), None, weights)
-    if zero_one and np.any(weights != np.round(weights)):
-        return ResponseData(share, None, weights)
-    return _proportion(label, share, weights, "weights=", rows, None)
 
 
 def _proportion(
@@ -175,12 +247,24 @@ def _proportion(
 
 def _whole(successes: np.ndarray) -> np.ndarray:
     """Whole numbers within rounding error; R's warning where they are not whole."""
+    whole, far = nearly_whole(successes)
+    if far:
+        warn_of_parts(stacklevel=3)
+    return whole
+
+
+def nearly_whole(successes: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Whole numbers within rounding error, and whether some are far from any."""
     nearest = np.round(successes)
     distance = np.abs(successes - nearest)
-    if (distance > _WHOLE).any():
-        warnings.warn(
-            "non-integer successes in a binomial model: give the number of trials with trials=, "
-            "or successes / trials as the response",
-            stacklevel=2,
-        )
-    return np.where(distance < 1e-6 * np.maximum(1, nearest), nearest, successes)
+    whole = np.where(distance < 1e-6 * np.maximum(1, nearest), nearest, successes)
+    return whole, bool((distance > _WHOLE).any())
+
+
+def warn_of_parts(stacklevel: int) -> None:
+    """R's warning."""
+    warnings.warn(
+        "non-integer successes in a binomial model: give the number of trials with trials=, "
+        "or successes / trials as the response",
+        stacklevel=stacklevel,
+    )

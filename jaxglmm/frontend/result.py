@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,63 +12,34 @@ import numpy as np
 from jaxglmm import status as codes
 from jaxglmm.ascent import Estimate
 from jaxglmm.design import Problem
-from jaxglmm.errors import InputError
-from jaxglmm.families import AbstractFamily
 from jaxglmm.frontend import fitting, tables
+from jaxglmm.frontend.accounts import Accounts
+from jaxglmm.frontend.accuracy import Accuracy, doubt
 from jaxglmm.frontend.build import Labels
+from jaxglmm.frontend.checks import check_choice, check_level
+from jaxglmm.frontend.coefficients import Coefficients
+from jaxglmm.frontend.described import Described
+from jaxglmm.frontend.examine import Examine
 from jaxglmm.frontend.fitting import Fitted
-from jaxglmm.frontend.model import ModelData
-from jaxglmm.frontend.prediction import means, predict
+from jaxglmm.frontend.info import DataInfo, Optimizer
+from jaxglmm.frontend.means.verbs import MarginalMeans
+from jaxglmm.frontend.predictions import Predictions
+from jaxglmm.frontend.redraw import Redraw
+from jaxglmm.frontend.remarks import remarks
+from jaxglmm.inference.effects import mode_variances
 from jaxglmm.inference.natural import Natural
-from jaxglmm.links import AbstractLink
+from jaxglmm.restriction import HELD
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from jaxglmm.report import Summary
 
-_BOUNDS_SHOWN = 4
-Kind = Literal["conditional", "population"]
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """How the optimiser ended.
-
-    `evaluations` of the log-likelihood took `mode_passes` derivative passes of the mode finder;
-    `scaled_gradient` is the square root of the log-likelihood that the last Newton step promised,
-    `smallest_eigenvalue` that of the negative Hessian scaled to a unit diagonal.
-    `monte_carlo_error` is the standard error of the log-likelihood where iterative methods with
-    random vectors were used, else zero.
-    """
-
-    iterations: int
-    evaluations: int
-    mode_passes: int
-    scaled_gradient: float
-    smallest_eigenvalue: float
-    monte_carlo_error: float
-    compile_seconds: float
-    run_seconds: float
-
-
-@dataclass(frozen=True)
-class DataInfo:
-    """Which data were used: rows, groups (number of levels), levels and contrasts of factors."""
-
-    response: str
-    num_rows: int
-    num_used: int
-    num_dropped_missing: int
-    num_dropped_subset: int
-    dropped_columns: tuple[str, ...]
-    groups: dict[str, int]
-    levels: dict[str, list[Any]]
-    contrasts: dict[str, str]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GLMM:
+class GLMM(
+    Described, Coefficients, Predictions, Accounts, Redraw, Accuracy, MarginalMeans, Examine
+):
     """A generalized linear mixed model, fitted.
 
     Attributes:
@@ -89,28 +60,13 @@ class GLMM:
 
     @property
     def method(self) -> str:
-        """How it was fitted: "laplace", "reml" or "approximate_laplace"."""
+        """How it was fitted: "laplace", "reml", "approximate_laplace", "agq", "mpl" or "rempl"."""
         return self.problem.method
 
     @property
     def estimate(self) -> Estimate:
         """The core's estimate: unconstrained parameters, modes, Hessian."""
         return self.solution.estimate
-
-    @property
-    def data(self) -> ModelData:
-        """Arrays and names as the front end made them."""
-        return self.labels.data
-
-    @property
-    def family(self) -> AbstractFamily:
-        """The law."""
-        return self.problem.family
-
-    @property
-    def link(self) -> AbstractLink:
-        """The law's link."""
-        return self.problem.family.link
 
     @property
     def natural(self) -> Natural:
@@ -122,11 +78,26 @@ class GLMM:
         """Conditional modes of the random effects, (column, level) for each grouping factor."""
         return self.solution.b
 
+    @functools.cached_property
+    def b_variance(self) -> tuple[np.ndarray, ...]:
+        """Their variances with all parameters known, in the same shapes."""
+        known = self.solution.b_variance
+        if known is not None:
+            return known
+        return fitting.conditional_variances(self.problem, self.estimate)
+
     @property
     def log_likelihood(self) -> float:
-        """Marginal log-likelihood by Laplace's approximation, fully normalised; restricted (beta
-        integrated out) under "reml"."""
+        """Marginal log-likelihood by the fit's method (Laplace's approximation, quadrature), fully
+        normalised; restricted (beta integrated out) under "reml". Under "mpl" and "rempl" that of
+        the last working response, which compares with no other model's."""
         return float(self.estimate.log_likelihood)
+
+    @property
+    def log_prior(self) -> float:
+        """Log-density of the priors at the estimates; zero without priors. The estimates maximise
+        log_likelihood + log_prior."""
+        return 0.0 if self.estimate.log_prior is None else float(self.estimate.log_prior)
 
     @property
     def deviance(self) -> float:
@@ -136,17 +107,23 @@ class GLMM:
     @property
     def num_obs(self) -> int:
         """Rows that count: used, with a weight above zero."""
-        return int(np.count_nonzero(self.problem.weights))
+        return int(np.count_nonzero(np.broadcast_to(self.problem.weights, self.problem.num_obs)))
 
     @property
     def num_params(self) -> int:
-        """Estimated parameters: fixed effects, covariance and family parameters."""
+        """Estimated parameters: fixed effects, covariance and family parameters that are free."""
         return int(self.estimate.hessian.shape[0])
 
     @property
     def df_residual(self) -> int:
-        """Rows used minus estimable fixed effects."""
-        return self.num_obs - len(self.labels.fixed)
+        """Rows used minus estimable fixed effects (of the conditional model), parameters of
+        thresholds among them."""
+        thresholds = self.family.num_phi if self.family.num_thresholds else 0
+        restriction, components = self.problem.restriction, self.labels.components
+        free = range(len(components)) if restriction is None else restriction.beta.index
+        places = zip(free, components, strict=True)
+        estimated = {k for k, component in places if component == "cond" and k != HELD}
+        return self.num_obs - len(estimated) - thresholds
 
     @property
     def aic(self) -> float:
@@ -166,8 +143,19 @@ class GLMM:
         return {**dict(zip(names, map(float, values), strict=True)), **self.family.known}
 
     @property
+    def held_covariances(self) -> list[bool]:
+        """Which rows of `covariance_parameters` are held."""
+        return tables.held_rows(self)
+
+    @property
+    def shared(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of parameters that are one and the same, by name (`Control.shared`)."""
+        return self.labels.shared
+
+    @property
     def joint_covariance(self) -> np.ndarray:
-        """Inverse Hessian in (beta, theta, phi); NaN where the likelihood is flat."""
+        """Inverse Hessian in (beta, theta, phi); NaN where the likelihood is flat, zero for
+        parameters that are held."""
         return self.solution.covariance
 
     # ----- how it went -------------------------------------------------------------------------
@@ -176,7 +164,7 @@ class GLMM:
     def _code(self) -> int:
         """The core's code; columns dropped from X outrank plain convergence."""
         code = int(self.estimate.status)
-        plain = code in (codes.CONVERGED, codes.CONVERGED_BOUNDARY)
+        plain = code in codes.PLAIN
         return codes.RANK_DEFICIENT if plain and self.labels.dropped else code
 
     @property
@@ -187,18 +175,12 @@ class GLMM:
     @property
     def status_message(self) -> str:
         """A sentence on the status, with what to do."""
-        message = codes.MESSAGES[self._code]
-        if self._code == codes.CONVERGED_BOUNDARY:
-            message += _at_bounds(tables.at_bounds(self))
-        if self.labels.dropped:
-            message += f" Dropped columns: {', '.join(self.labels.dropped)}."
-        return message
+        return codes.MESSAGES[self._code] + remarks(self, self._code)
 
     @property
     def converged(self) -> bool:
         """Whether the estimates are a maximum of the likelihood."""
-        plain = (codes.CONVERGED, codes.CONVERGED_BOUNDARY, codes.RANK_DEFICIENT)
-        return int(self.estimate.status) in plain
+        return int(self.estimate.status) in codes.ENDED_WELL
 
     @property
     def is_singular(self) -> bool:
@@ -236,67 +218,44 @@ class GLMM:
             contrasts=d.contrasts,
         )
 
+    @property
+    def laplace_doubt(self) -> str:
+        """Why Laplace's approximation may be poor for such data, a sentence; empty for most.
+
+        By the design alone: binary responses with few rows a group. `check_laplace` measures."""
+        return doubt(self)
+
     # ----- tables ------------------------------------------------------------------------------
-
-    def fixed_effects(
-        self, level: float = 0.95, df: str = "none", vcov: str = "joint"
-    ) -> pd.DataFrame:
-        """Fixed effects with Wald tests and limits.
-
-        Args:
-            level: of the limits.
-            df: "none" (normal) or "residual" (t on num_obs - number of fixed effects).
-            vcov: "joint" (Hessian in all parameters) or "conditional" (theta and phi known).
-        """
-        freedom = {"none": np.inf, "residual": float(self.df_residual)}
-        if not isinstance(df, str) or df not in freedom:
-            raise InputError(f"df: '{df}' is not supported yet; use 'none' or 'residual'.")
-        return tables.fixed_effects(self, _level(level), freedom[df], self._covariance(vcov))
 
     def covariance_parameters(self, level: float = 0.95) -> pd.DataFrame:
         """Standard deviations, correlations and family parameters with errors and limits."""
-        return tables.covariance_parameters(self, _level(level))
+        return tables.covariance_parameters(self, check_level(level))
 
     def random_effects(
-        self, level: float = 0.95, uncertainty: Literal["conditional", "joint"] = "conditional"
+        self,
+        level: float = 0.95,
+        uncertainty: Literal["conditional", "cmsep", "joint"] = "conditional",
     ) -> pd.DataFrame:
-        """Conditional modes of the random effects.
+        """Conditional modes of the random effects; sorted by `rank`, a caterpillar plot's data.
 
         Args:
             level: of the limits.
-            uncertainty: "conditional": parameters taken as known (lme4's condVar); "joint": with
-                the uncertainty of all parameters (glmmTMB's).
+            uncertainty: "conditional": parameters taken as known (lme4's condVar); "cmsep": with
+                the uncertainty of the fixed effects, variances taken as known (fitglme's: Booth &
+                Hobert 1998); "joint": with that of all parameters (glmmTMB's).
         """
-        if uncertainty not in ("conditional", "joint"):
-            raise InputError(
-                f"uncertainty: '{uncertainty}' is not known; use 'conditional' or 'joint'."
-            )
-        variances = self.solution.b_variance
-        if uncertainty == "joint" and variances:
-            extra = fitting.mode_variances(self.problem, self.estimate, self.joint_covariance)
+        check_choice("uncertainty", uncertainty, ("conditional", "cmsep", "joint"))
+        variances = self.b_variance
+        if uncertainty != "conditional" and variances:
+            extra = mode_variances(self.mode_slopes, self.parameter_covariance(uncertainty))
             variances = tuple(v + e for v, e in zip(variances, extra, strict=True))
-        return tables.random_effects(self, _level(level), variances)
-
-    def vcov(self, kind: str = "joint") -> pd.DataFrame:
-        """Covariance matrix of the fixed effects, labelled; "joint" or "conditional"."""
-        import pandas as pd
-
-        names = list(self.labels.fixed)
-        return pd.DataFrame(self._covariance(kind), index=names, columns=names)
-
-    def _covariance(self, kind: str) -> np.ndarray:
-        p = len(self.labels.fixed)
-        if kind == "joint":
-            return self.joint_covariance[:p, :p]
-        if kind == "conditional":
-            return fitting.conditional_vcov(self.problem, self.estimate)
-        raise InputError(f"vcov: '{kind}' is not supported yet; use 'joint' or 'conditional'.")
+        return tables.random_effects(self, check_level(level), variances)
 
     def summary(self, level: float = 0.95) -> Summary:
         """The model, its statistics and its tables; prints as text, shows as HTML."""
         from jaxglmm.report import summarise
 
-        return summarise(self, level=_level(level))
+        return summarise(self, level=check_level(level))
 
     def __repr__(self) -> str:
         return (
@@ -304,52 +263,8 @@ class GLMM:
             f"log-likelihood {self.log_likelihood:.4f}, {self.status}>"
         )
 
-    # ----- predictions -------------------------------------------------------------------------
-
-    def fitted(self, kind: Kind = "conditional", scale: str = "response") -> np.ndarray:
-        """Means (or linear predictors) of the rows used, in their order."""
-        return means(self, kind, scale)
-
-    def predict(
-        self,
-        newdata: Any = None,
-        kind: str = "conditional",
-        scale: str = "response",
-        *,
-        offset: Any = None,
-        new_levels: str = "population",
-    ) -> np.ndarray:
-        """Means or linear predictors.
-
-        Args:
-            newdata: table with the columns of the formula; None for the rows used.
-            kind: "conditional" on the random effects, or "population" (random effects zero).
-            scale: "response" or "link".
-            offset: for newdata, when the fit was given an offset= array.
-            new_levels: "population" gives unseen levels a random effect of zero, "raise" refuses.
-
-        Returns:
-            One number a row of newdata, NaN where a predictor is missing.
-        """
-        return predict(self, newdata, kind, scale, offset=offset, new_levels=new_levels)
-
     def save(self, path: str | Path) -> None:
         """Write the fit to one file; `jaxglmm.load` reads it back."""
         from jaxglmm.frontend.storage import save
 
         save(self, Path(path))
-
-
-def _at_bounds(found: list[str]) -> str:
-    """A sentence that names the parameters, and how many more there are."""
-    if not found:
-        return ""
-    shown = ", ".join(found[:_BOUNDS_SHOWN])
-    more = f" and {len(found) - _BOUNDS_SHOWN} more" if len(found) > _BOUNDS_SHOWN else ""
-    return f" At its bound: {shown}{more}."
-
-
-def _level(level: float) -> float:
-    if not isinstance(level, numbers.Real) or not 0 < level < 1:
-        raise InputError(f"level: {level} is not between 0 and 1; 0.95 gives 95 % limits.")
-    return float(level)

@@ -6,32 +6,28 @@ again from the stored columns, so a loaded fit does all that the original does.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jaxglmm import families, links
 from jaxglmm.ascent import Estimate
-from jaxglmm.control import Control
 from jaxglmm.errors import InputError
+from jaxglmm.families import AbstractFamily
+from jaxglmm.frontend import stored
 from jaxglmm.frontend.build import build
 from jaxglmm.frontend.fitting import Fitted
 from jaxglmm.frontend.result import GLMM
 from jaxglmm.inference.natural import Natural
 from jaxglmm.params import Params
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _FORMAT = 2
 # What NumPy, zipfile and zlib raise on files that are not whole archives.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
-_ARRAYS = ("weights", "trials", "offset", "subset")
 _SCALARS = (
     "log_likelihood",
     "status",
@@ -51,24 +47,27 @@ def save(fit: GLMM, path: Path) -> None:
     header = {
         "format": _FORMAT,
         "formula": fit.formula,
-        "family": _family_words(fit),
-        "family_constants": fit.family.known,
-        "link": _link_words(fit),
-        "arguments": _argument_words(fit, arrays),
-        "columns": [_store_column(n, c, arrays) for n, c in fit.labels.table.items()],
+        **stored.family_words(fit.family),
+        "link": _link_word(fit),
+        "arguments": stored.argument_words(fit.arguments, arrays, "save"),
+        "columns": stored.store_columns(fit.labels.table, arrays, "save"),
         "num_groupings": len(fit.b),
         "seconds": [fit.solution.compile_seconds, fit.solution.run_seconds],
     }
-    arrays |= _numbers(fit.solution)
+    arrays |= _numbers(fit)
     with path.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
 
-def load(path: str | Path) -> GLMM:
+def load(path: str | Path, family: AbstractFamily | None = None) -> GLMM:
     """The fit that `GLMM.save` wrote to `path`.
 
+    Args:
+        path: the file.
+        family: of a fit with a family of your own, that family again; files hold no functions.
+
     Raises:
-        InputError: no such file, or not one of these.
+        InputError: no such file, not one of these, or a family of your own that is not given.
     """
     try:
         # Opened here: NumPy leaves a file open whose archive is damaged.
@@ -85,23 +84,38 @@ def load(path: str | Path) -> GLMM:
         raise InputError(
             f"load: {str(path)!r} has format {header.get('format')}; this version reads {_FORMAT}."
         )
-    return _rebuild(header, arrays)
+    return _rebuild(header, arrays, _family(header, family))
 
 
-def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> GLMM:
-    import pandas as pd
+def _family(header: dict[str, Any], given: AbstractFamily | None) -> AbstractFamily:
+    """The family that the header names, or the user's own, which it describes."""
+    name = header["family"]
+    if not header.get("own_family"):
+        if given is not None:
+            raise InputError(
+                f"load: this fit is of the library's family '{name}'. Leave family= out."
+            )
+        return stored.read_family(header)
+    parameters = header["family_parameters"]
+    if given is None:
+        raise InputError(
+            f"load: this fit is of a family of your own, '{name}', and files hold no functions. "
+            "Give the family again: load(path, family=...)."
+        )
+    law = families.get(given)
+    if (law.name, list(law.phi_names)) != (name, parameters):
+        raise InputError(
+            f"load: this fit is of the family '{name}' with the parameters "
+            f"({', '.join(parameters)}), but family= is '{law.name}' with "
+            f"({', '.join(law.phi_names)}). Give the family that was fitted."
+        )
+    return law
 
-    table = pd.DataFrame({c["name"]: _read_column(c, arrays) for c in header["columns"]})
-    arguments: dict[str, Any] = dict(header["arguments"])
-    for name in _ARRAYS:
-        if f"argument:{name}" in arrays:
-            arguments[name] = arrays[f"argument:{name}"]
-    arguments["control"] = Control(**arguments["control"])
+
+def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray], family: AbstractFamily) -> GLMM:
+    table = stored.read_columns(header["columns"], arrays)
+    arguments = stored.read_arguments(header["arguments"], arrays)
     arguments["link"] = links.get(header["link"])
-    known = arguments.get("matrices")
-    if known is not None:
-        arguments["matrices"] = {n: _read_matrix(n, own, arrays) for n, own in known.items()}
-    family = dataclasses.replace(families.get(header["family"]), **header["family_constants"])
     problem, labels = build(header["formula"], table, family, **arguments)
     return GLMM(
         formula=header["formula"],
@@ -112,93 +126,28 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> GLMM:
     )
 
 
-def _family_words(fit: GLMM) -> str:
-    if families.REGISTRY.get(fit.family.name) is not type(fit.family):
-        raise InputError("save: a fit with a family of your own cannot be saved.")
-    return fit.family.name
+def _link_word(fit: GLMM) -> str | float:
+    word = stored.link_word(fit.link)
+    if word is None:
+        raise InputError(
+            f"save: the link '{fit.link.name}' is a function of your own, which files do not "
+            "hold. Keep the tables that you need (fit.fixed_effects().to_csv(...)), or fit with a "
+            "named link."
+        )
+    return word
 
 
-def _link_words(fit: GLMM) -> str | float:
-    if isinstance(fit.link, links.Power):
-        return fit.link.power
-    if links.REGISTRY.get(fit.link.name) is not type(fit.link):
-        raise InputError("save: a fit with a link of your own cannot be saved.")
-    return fit.link.name
-
-
-def _argument_words(fit: GLMM, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    words: dict[str, Any] = {}
-    for name, value in fit.arguments.items():
-        if name in _ARRAYS and value is not None and not isinstance(value, str):
-            arrays[f"argument:{name}"] = np.asarray(value)
-        elif name != "link":
-            words[name] = _words(name, value, arrays)
-    return words
-
-
-def _words(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """An argument as JSON keeps it; matrices go to `arrays`."""
-    if value is None or isinstance(value, str):
-        return value
-    if name == "control":
-        return dataclasses.asdict(value)
-    if name == "contrasts":
-        return dict(value)
-    if name == "covariance":
-        return {g: s if isinstance(s, str) else np.asarray(s).tolist() for g, s in value.items()}
-    if name == "matrices":
-        return {key: _store_matrix(key, matrix, arrays) for key, matrix in value.items()}
-    return value
-
-
-def _store_matrix(name: str, matrix: Any, arrays: dict[str, np.ndarray]) -> list[str] | None:
-    """Its labels, None for an array."""
-    arrays[f"matrix:{name}"] = np.asarray(matrix, dtype=np.float64)
-    return list(map(str, matrix.index)) if hasattr(matrix, "index") else None
-
-
-def _read_matrix(name: str, labels: list[str] | None, arrays: dict[str, np.ndarray]) -> Any:
-    import pandas as pd
-
-    values = arrays[f"matrix:{name}"]
-    return values if labels is None else pd.DataFrame(values, index=labels, columns=labels)
-
-
-def _store_column(name: str, column: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    about: dict[str, Any] = {"name": name}
-    if isinstance(column, np.ndarray):
-        arrays[f"column:{name}"] = column
-        return about
-    levels = np.asarray(column.categories)
-    if levels.dtype == object:
-        if not all(isinstance(value, str) for value in levels):
-            raise InputError(f"save: the levels of '{name}' are neither text, numbers nor dates.")
-        levels = levels.astype(str)
-    arrays[f"column:{name}"] = np.asarray(column.codes)
-    arrays[f"levels:{name}"] = levels
-    return about
-
-
-def _read_column(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    import pandas as pd
-
-    values = arrays[f"column:{about['name']}"]
-    levels = arrays.get(f"levels:{about['name']}")
-    if levels is None:
-        return values
-    categories = levels.astype(object) if levels.dtype.kind == "U" else levels
-    return pd.Categorical.from_codes(values.tolist(), categories=pd.Index(categories))
-
-
-def _numbers(solution: Fitted) -> dict[str, np.ndarray]:
-    e = solution.estimate
+def _numbers(fit: GLMM) -> dict[str, np.ndarray]:
+    solution, e = fit.solution, fit.estimate
     numbers = {name: np.asarray(getattr(e, name)) for name in _SCALARS}
     numbers |= {"beta": e.params.beta, "theta": e.params.theta, "phi": e.params.phi}
     numbers |= {"hessian": e.hessian, "covariance": solution.covariance}
+    if e.log_prior is not None:
+        numbers["log_prior"] = np.asarray(e.log_prior)
     numbers |= {"natural": solution.natural.values, "jacobian": solution.natural.jacobian}
     numbers |= {"at_bound": solution.at_bound}
     for k, u in enumerate(e.u):
-        numbers |= {f"u{k}": u, f"b{k}": solution.b[k], f"b_variance{k}": solution.b_variance[k]}
+        numbers |= {f"u{k}": u, f"b{k}": solution.b[k], f"b_variance{k}": fit.b_variance[k]}
     return numbers
 
 
@@ -210,6 +159,7 @@ def _read_numbers(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fitt
         params=Params(arrays["beta"], arrays["theta"], arrays["phi"]),
         u=each("u"),
         hessian=arrays["hessian"],
+        log_prior=arrays.get("log_prior"),
         **{name: arrays[name] for name in _SCALARS},
     )
     return Fitted(

@@ -72,6 +72,7 @@ def complete(
             term.text,
             constants=(positions.distances(),),
             shared=" + ".join(encoded.names),
+            components=(term.component,) * len(positions.labels()),
         )
         return about, positions.indicators(encoded.matrix), positions
     if term.structure in _ORDERED:
@@ -84,10 +85,11 @@ def complete(
     elif term.structure == "propto":
         constants = (cholesky_factor(term, _option(term), matrices, names),)
     elif term.structure == PATTERN:
-        arguments["zeros"] = zero_pairs(":".join(term.factors), mask, names)
+        arguments["zeros"] = zero_pairs(term, mask, names)
     # The deviation of propto is that of a column whose entry on K's diagonal is one.
     shared = " + ".join(encoded.is_categorical) or None if term.structure == "propto" else None
-    about = TermData(term.structure, names, term.text, arguments, constants, shared)
+    components = (term.component,) * q
+    about = TermData(term.structure, names, term.text, arguments, constants, shared, components)
     return about, encoded.matrix, None
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxglmm.ascent import Estimate
 from jaxglmm.design import Problem
+from jaxglmm.inference.vcov import without
 from jaxglmm.params import Params
 from jaxglmm.rank import smallest_pivot
 
@@ -27,9 +28,10 @@ _NARROW = 1e-2  # sine of the angle between a column and those before it that as
 
 
 class Basis(NamedTuple):
-    """T and its inverse A over all parameters (beta, theta, phi): the identity but for beta.
+    """T and its inverse A over beta; over the other parameters both are the identity.
 
-    `origin` is the beta~ that the fit takes for zero.
+    `origin` is the beta~ that the fit takes for zero. Many models that have a basis each have them
+    along a first axis.
     """
 
     T: np.ndarray
@@ -38,21 +40,21 @@ class Basis(NamedTuple):
 
     def inward(self, params: Params) -> Params:
         """Parameters of the fit from those of the caller."""
-        p = params.beta.shape[0]
-        beta = self.A[:p, :p] @ np.asarray(params.beta) - self.origin
+        beta = self.A @ np.asarray(params.beta) - self.origin
         return dataclasses.replace(params, beta=beta)
 
-    def outward(self, estimate: Estimate, *, integrated: bool = False) -> Estimate:
-        """The caller's estimate from that of the fit.
+    def outward(self, estimate: Estimate, *, integrated: tuple[int, ...] = ()) -> Estimate:
+        """The caller's estimate from that of the fit; or those of many models, along first axes.
 
-        Where beta is `integrated` out under a flat prior, the volume element of its own basis is
+        The volume element of the coefficients that are `integrated` out under a flat prior is
         part of the log-likelihood: d beta = |det T| d beta~.
         """
-        p = estimate.params.beta.shape[0]
-        beta = self.T[:p, :p] @ (np.asarray(estimate.params.beta) + self.origin)
+        beta = (self.T @ (np.asarray(estimate.params.beta) + self.origin)[..., None])[..., 0]
         params = dataclasses.replace(estimate.params, beta=beta)
-        hessian = self.A.T @ np.asarray(estimate.hessian) @ self.A
-        volume = np.linalg.slogdet(self.T[:p, :p])[1] if integrated else 0.0
+        A = _over_all(self.A, estimate.hessian.shape[-1])
+        hessian = np.swapaxes(A, -2, -1) @ np.asarray(estimate.hessian) @ A
+        inside = np.asarray(integrated, int)
+        volume = np.linalg.slogdet(self.T[..., inside[:, None], inside])[1]
         return dataclasses.replace(
             estimate,
             params=params,
@@ -62,16 +64,23 @@ class Basis(NamedTuple):
 
     def covariance_inward(self, V: np.ndarray) -> np.ndarray:
         """The same matrix for the parameters of the fit; of all parameters, or beta alone."""
-        A = self.A[: len(V), : len(V)]
+        A = _over_all(self.A, len(V))
         return A @ V @ A.T
 
+    def hessian_inward(self, hessian: np.ndarray) -> np.ndarray:
+        """Of the fit's parameters from that in the caller's."""
+        T = _over_all(self.T, len(hessian))
+        return T.T @ hessian @ T
+
     def covariance_outward(self, V: np.ndarray) -> np.ndarray:
-        """The caller's from that of the fit; NaN for all that involve an unknown (NaN) one."""
-        T = self.T[: len(V), : len(V)]
-        moved = T @ np.nan_to_num(V, nan=0.0) @ T.T
-        unknown = (T != 0) @ np.isnan(np.diagonal(V))
-        moved[unknown, :] = moved[:, unknown] = np.nan
-        return moved
+        """The caller's from that of the fit; NaN for all that involve an unknown (NaN) one.
+
+        Shape (..., param, param): of many models one by one.
+        """
+        T = _over_all(self.T, V.shape[-1])
+        moved = T @ np.nan_to_num(V, nan=0.0) @ np.swapaxes(T, -2, -1)
+        unknown = np.isnan(np.diagonal(V, axis1=-2, axis2=-1))
+        return without(moved, ((T != 0) @ unknown[..., None])[..., 0])
 
 
 def change_basis(problem: Problem) -> tuple[Problem, Basis | None]:
@@ -79,23 +88,32 @@ def change_basis(problem: Problem) -> tuple[Problem, Basis | None]:
     X, predictors = np.asarray(problem.X), np.asarray(problem.predictors)
     blocks = [np.flatnonzero(predictors == a) for a in np.unique(predictors)]
     moves = problem.family.shifts and bool(problem.family.known)
-    if not moves and all(smallest_pivot(X[:, block]) > _NARROW for block in blocks):
+    if not moves and all(smallest_pivot(_columns(X, block)) > _NARROW for block in blocks):
         return problem, None
     p, root = X.shape[1], np.sqrt(X.shape[0])
     orthogonal, R = np.empty_like(X), np.zeros((p, p))
     for block in blocks:
         Q, R[np.ix_(block, block)] = np.linalg.qr(X[:, block])
         orthogonal[:, block] = root * Q
-    rest = np.eye(_num_others(problem))
-    A = np.block([[R / root, np.zeros((p, len(rest)))], [np.zeros((len(rest), p)), rest]])
+    A = R / root
     moved, origin = problem.replace(X=orthogonal), np.zeros(p)
     if moves:
         apart = np.asarray(problem.y) - np.asarray(problem.offset)
         origin = orthogonal.T @ apart / X.shape[0]
         moved = moved.replace(y=apart - orthogonal @ origin, offset=np.zeros_like(apart))
-    return moved, Basis(np.linalg.inv(A), A, origin)
+    T = np.linalg.inv(A)
+    if problem.prior is not None:
+        moved = moved.replace(prior=problem.prior.through(T, T @ origin))
+    return moved, Basis(T, A, origin)
 
 
-def _num_others(problem: Problem) -> int:
-    terms = (term for grouping in problem.groupings for term in grouping.terms)
-    return sum(term.covariance.num_theta for term in terms) + problem.family.num_phi
+def _columns(X: np.ndarray, block: np.ndarray) -> np.ndarray:
+    return X if len(block) == X.shape[1] else X[:, block]
+
+
+def _over_all(matrix: np.ndarray, size: int) -> np.ndarray:
+    """The matrix over beta in one of so many parameters."""
+    p = matrix.shape[-1]
+    whole = np.zeros((*matrix.shape[:-2], size, size)) + np.eye(size)
+    whole[..., :p, :p] = matrix
+    return whole

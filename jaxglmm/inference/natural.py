@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from jaxglmm.arrays import AnyArray
-from jaxglmm.params import Params
-from jaxglmm.rows import Rows, by_term
+from jaxglmm.params import Params, natural_values
+from jaxglmm.rows import Rows
 
 
 class Natural(NamedTuple):
@@ -26,13 +25,8 @@ class Natural(NamedTuple):
     jacobian: AnyArray
 
 
-def _values(rows: Rows, theta: Array, phi: Array) -> Array:
-    parts = [own.covariance.natural(own.theta, own.constants) for own in by_term(rows, theta)]
-    return jnp.concatenate([*parts, rows.family.natural(phi)])
-
-
 def natural(rows: Rows, params: Params) -> Natural:
     """Values and Jacobian; entries that are not differentiable (a zero variance) are NaN."""
-    by_theta, by_phi = jax.jacfwd(_values, argnums=(1, 2))(rows, params.theta, params.phi)
-    values = _values(rows, params.theta, params.phi)
+    by_theta, by_phi = jax.jacfwd(natural_values, argnums=(1, 2))(rows, params.theta, params.phi)
+    values = natural_values(rows, params.theta, params.phi)
     return Natural(values, jnp.concatenate([by_theta, by_phi], axis=1))

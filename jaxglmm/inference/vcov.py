@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from jaxglmm.likelihood import score_and_weights
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Effects,
+    Predictors,
     fixed_column,
     linear_predictor,
     random_effects,
@@ -25,7 +28,7 @@ from jaxglmm.predictor import (
 )
 from jaxglmm.rows import Rows
 
-_FLAT = 1e-9  # an eigenvalue of the scaled Hessian below this carries no information
+FLAT = 1e-9  # an eigenvalue of the scaled Hessian below this carries no information
 _INVOLVED = 1e-4  # share of a parameter in a flat direction that makes its variance unknown
 
 
@@ -33,22 +36,35 @@ def joint(hessian: np.ndarray) -> np.ndarray:
     """(-Hessian)^-1 in all parameters, NaN for those that a flat direction involves.
 
     Args:
-        hessian: of the log-likelihood at the maximum; shape (param, param).
+        hessian: of the log-likelihood at the maximum; shape (..., param, param), of many models
+            one by one.
     """
-    if hessian.shape[0] == 0:
-        return np.zeros((0, 0))
-    if not np.all(np.isfinite(hessian)):
-        return np.full_like(hessian, np.nan)
-    diagonal = np.abs(np.diagonal(hessian))
+    return without(*along_curved(hessian))
+
+
+def along_curved(hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(-Hessian)^-1 in the directions that are not flat, and which parameters the others involve.
+
+    Arguments as in `joint`; shapes (..., param, param) and (..., param).
+    """
+    if hessian.shape[-1] == 0:
+        return np.zeros_like(hessian), np.zeros(hessian.shape[:-1], bool)
+    finite = np.all(np.isfinite(hessian), axis=(-2, -1))[..., None]
+    hessian = np.where(finite[..., None], hessian, -np.eye(hessian.shape[-1]))
+    diagonal = np.abs(np.diagonal(hessian, axis1=-2, axis2=-1))
     scale = np.where(diagonal > 0, 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
-    values, vectors = np.linalg.eigh(-hessian * np.outer(scale, scale))
-    flat = values < _FLAT
+    square = scale[..., :, None] * scale[..., None, :]
+    values, vectors = np.linalg.eigh(-hessian * square)
+    flat = values < FLAT
     inverted = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, values))
-    covariance = (vectors * inverted) @ vectors.T * np.outer(scale, scale)
-    unknown = np.any(np.abs(vectors[:, flat]) > _INVOLVED, axis=1)
-    covariance[unknown, :] = np.nan
-    covariance[:, unknown] = np.nan
-    return covariance
+    covariance = (vectors * inverted[..., None, :]) @ np.swapaxes(vectors, -2, -1) * square
+    involved = (np.abs(vectors) > _INVOLVED) & flat[..., None, :]
+    return covariance, np.any(involved, axis=-1) | ~finite
+
+
+def without(covariance: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """The matrices (..., param, param) with NaN for all that involves an unknown parameter."""
+    return np.where(unknown[..., :, None] | unknown[..., None, :], np.nan, covariance)
 
 
 def conditional(rows: Rows, params: Params, u: Effects) -> Array:
@@ -59,21 +75,40 @@ def conditional(rows: Rows, params: Params, u: Effects) -> Array:
     """
     if rows.num_fixed == 0:
         return jnp.zeros((0, 0), rows.dtype)
-    factor = choose(rows)
-    lam = relative_factors(rows, params.theta)
-    eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    W = score_and_weights(rows, eta, params.phi)[1]
-    factored = factor.factorise(factor.assemble(rows, lam, W))
+    W = score_and_weights(rows, predictor_at(rows, params, u), params.phi)[1]
+    residual = after_random_effects(rows, params.theta, W)
 
     def information(j: Array) -> Array:
-        """Column j of the Schur complement: weigh the residual of X_j after its random part."""
-        x = fixed_column(rows, j)
-        weighed = weigh(W, x)
-        pulled = transpose_lambda(lam, transpose_random(rows, weighed))
-        explained = random_part(rows, random_effects(lam, factor.solve(factored, pulled)))
-        return transpose_fixed(rows, weigh(W, minus(x, explained)))
+        """Column j of the Schur complement."""
+        return transpose_fixed(rows, weigh(W, residual(j)))
 
-    matrix = jax.lax.map(information, jnp.arange(rows.num_fixed))
+    return inverse_information(rows, jax.lax.map(information, jnp.arange(rows.num_fixed)))
+
+
+def predictor_at(rows: Rows, params: Params, u: Effects) -> Predictors:
+    """eta at parameters and modes."""
+    b = random_effects(relative_factors(rows, params.theta), u)
+    return linear_predictor(rows, params.beta, b)
+
+
+def after_random_effects(
+    rows: Rows, theta: Array, W: tuple[Predictors, ...]
+) -> Callable[[Array], Predictors]:
+    """X_j less its random part by number j: W^-1 V^-1 X_j, where V = W^-1 + Z L L'Z'."""
+    factor, lam = choose(rows), relative_factors(rows, theta)
+    factored = factor.factorise(factor.assemble(rows, lam, W))
+
+    def residual(j: Array) -> Predictors:
+        x = fixed_column(rows, j)
+        pulled = transpose_lambda(lam, transpose_random(rows, weigh(W, x)))
+        explained = random_part(rows, random_effects(lam, factor.solve(factored, pulled)))
+        return minus(x, explained)
+
+    return residual
+
+
+def inverse_information(rows: Rows, matrix: Array) -> Array:
+    """The inverse of X'V^-1 X, zero for padding columns."""
     matrix = matrix + jnp.diag(jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype))
     inverse = jnp.linalg.inv(0.5 * (matrix + matrix.T))
     return jnp.where(rows.free[:, None] & rows.free[None, :], inverse, 0.0)

@@ -20,13 +20,15 @@ class Wald(NamedTuple):
     high: np.ndarray
 
 
-def wald(estimate: np.ndarray, variance: np.ndarray, level: float, df: float = np.inf) -> Wald:
+def wald(
+    estimate: np.ndarray, variance: np.ndarray, level: float, df: float | np.ndarray = np.inf
+) -> Wald:
     """estimate / se against t(df) (normal at df = inf), two-sided; estimate -+ quantile * se.
 
     Args:
-        estimate, variance: shape (param,); a NaN variance gives NaN everywhere.
+        estimate, variance: of one shape; a NaN variance gives NaN everywhere.
         level: of the interval, in (0, 1).
-        df: denominator degrees of freedom.
+        df: denominator degrees of freedom, one number or one of each estimate.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         se = np.sqrt(np.where(variance >= 0, variance, np.nan))
@@ -34,41 +36,75 @@ def wald(estimate: np.ndarray, variance: np.ndarray, level: float, df: float = n
     width = _quantile(0.5 + 0.5 * level, df) * se
     tail = -np.abs(statistic)
     p_value = 2.0 * _distribution(tail, df)
-    freedom = np.full_like(se, df)
+    freedom = np.broadcast_to(df, se.shape).astype(se.dtype)
     return Wald(se, statistic, freedom, p_value, estimate - width, estimate + width)
 
 
-def _distribution(x: np.ndarray, df: float) -> np.ndarray:
+def joint_test(estimate: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """p-values of chi-squared tests that all parameters are zero, W = b' V^-1 b ~ chi2(k).
+
+    Args:
+        estimate: shape (..., k).
+        covariance: V, shape (..., k, k); one that is not positive definite, or not known (NaN),
+            gives NaN.
+    """
+    known = np.all(np.isfinite(covariance), axis=(-2, -1)) & np.all(np.isfinite(estimate), axis=-1)
+    k = estimate.shape[-1]
+    V = np.where(known[..., None, None], covariance, np.eye(k))
+    b = np.where(known[..., None], estimate, 0.0)
+    scale = np.sqrt(np.abs(np.diagonal(V, axis1=-2, axis2=-1)))
+    scale = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(V / (scale[..., :, None] * scale[..., None, :]))
+    positive = np.all(values > k * np.finfo(float).eps, axis=-1) & known
+    values = np.where(positive[..., None], values, 1.0)
+    along = np.swapaxes(vectors, -2, -1) @ (b / scale)[..., None]
+    statistic = np.sum(along[..., 0] ** 2 / values, axis=-1)
+    return np.where(positive, chi_squared_tail(statistic, k), np.nan)
+
+
+def chi_squared_tail(statistic: np.ndarray, df: int) -> np.ndarray:
+    """P(chi2(df) > statistic), elementwise."""
+    from scipy import special
+
+    return special.chdtrc(df, statistic)
+
+
+def _distribution(x: np.ndarray, df: float | np.ndarray) -> np.ndarray:
     """Of the t law, normal at df = inf; the latter from the standard library, as scipy.special
     takes 0.07 s to import, a tenth of a first fit."""
-    if np.isinf(df):
-        return np.array([0.5 * math.erfc(-v / math.sqrt(2.0)) for v in x])
+    if np.all(np.isinf(df)):
+        tails = [0.5 * math.erfc(-v / math.sqrt(2.0)) for v in x.ravel().tolist()]
+        return np.array(tails).reshape(x.shape)
     from scipy import special
 
-    return special.stdtr(df, x)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(df), special.ndtr(x), special.stdtr(df, x))
 
 
-def _quantile(p: float, df: float = np.inf) -> float:
+def _quantile(p: float, df: float | np.ndarray = np.inf) -> float | np.ndarray:
     """Of the t law, normal at df = inf."""
-    if np.isinf(df):
-        return NormalDist().inv_cdf(p)
+    normal = NormalDist().inv_cdf(p)
+    if np.all(np.isinf(df)):
+        return normal
     from scipy import special
 
-    return float(special.stdtrit(df, p))
+    return np.where(np.isinf(df), normal, special.stdtrit(df, p))
 
 
 def delta_errors(jacobian: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Standard errors sqrt(diag(J V J')); NaN where an unknown (NaN) variance enters.
 
     Args:
-        jacobian: shape (natural, param).
-        covariance: shape (param, param).
+        jacobian: shape (..., natural, param).
+        covariance: shape (..., param, param).
     """
-    unknown = np.isnan(np.diagonal(covariance))
+    unknown = np.isnan(np.diagonal(covariance, axis1=-2, axis2=-1))
     known = np.nan_to_num(covariance, nan=0.0)
     with np.errstate(invalid="ignore"):
-        variance = np.einsum("ij,jk,ik->i", jacobian, known, jacobian)
-        variance[np.any((jacobian != 0) & unknown, axis=1)] = np.nan
+        # As products of a model's own matrices: sums in an order that others have no part in.
+        variance = (jacobian @ known)[..., None, :] @ jacobian[..., :, None]
+        touched = np.any((jacobian != 0) & unknown[..., None, :], axis=-1)
+        variance = np.where(touched, np.nan, variance[..., 0, 0])
         return np.sqrt(np.where(variance >= 0, variance, np.nan))
 
 

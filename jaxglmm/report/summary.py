@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
 _METHODS = {
     "laplace": "maximum likelihood (Laplace)",
-    "agq": "maximum likelihood (adaptive Gauss-Hermite quadrature)",
+    "agq": "maximum likelihood (adaptive Gauss-Hermite quadrature{points})",
     "approximate_laplace": "maximum likelihood (approximate Laplace)",
     "reml": "restricted maximum likelihood (REML)",
     "mpl": "maximum pseudo-likelihood",
     "rempl": "restricted maximum pseudo-likelihood",
 }
+_LOG_LIKELIHOODS = {"reml": "logLik(REML)", "mpl": "pseudo-logLik", "rempl": "pseudo-logLik"}
+_PSEUDO = (
+    "the linear mixed model of the last working response has this log-likelihood (and AIC, BIC, "
+    "deviance); those of other models have other responses and do not compare"
+)
 _LEVELS_SHOWN = 8
 
 
@@ -70,6 +75,8 @@ def summarise(fit: Any, *, level: float = 0.95) -> Summary:
     fixed = fit.fixed_effects(level=level)
     covariance = fit.covariance_parameters(level=level)
     fixed_rows, covariance_rows = fixed.to_dict("list"), covariance.to_dict("list")
+    held = getattr(fit, "held_covariances", ())
+    covariance_rows["held"] = list(held) or [False] * len(covariance)
     on_boundary = bool(fit.is_singular) or fit.status == "converged_boundary"
     estimated = [
         *tables.random_tables(covariance_rows, on_boundary),
@@ -94,6 +101,8 @@ def _title(fit: Any) -> str:
     is_mixed = bool(fit.data_info.groups)
     words = ["generalized"] * (not is_linear) + ["linear"] + ["mixed"] * is_mixed + ["model"]
     method = _METHODS.get(fit.method, printable(fit.method))
+    points = getattr(getattr(fit, "problem", None), "quadrature_points", None)
+    method = method.format(points=f", {points} points" if points else "")
     if fit.method == "laplace" and (is_linear or not is_mixed):
         method = "maximum likelihood"  # nothing is approximated
     return f"{' '.join(words).capitalize()} fit by {method}"
@@ -114,9 +123,49 @@ def _header(fit: Any) -> list[Line]:
     formula = printable(re.sub(r"\s*\n\s*", " ", fit.formula.strip()))
     return [
         Line("Formula", formula),
+        *_further(fit),
+        *_restricted(fit),
         Line("Family", f"{printable(_name(fit.family))} ({printable(_name(fit.link))} link)"),
         Line("Data", _rows_used(fit.data_info)),
     ]
+
+
+def _further(fit: Any) -> list[Line]:
+    """The formulas beside the main one."""
+    labels = {"dispersion": "Dispersion", "zero_inflation": "Zero inflation"}
+    given = {label: getattr(fit, "arguments", {}).get(name) for name, label in labels.items()}
+    return [
+        Line(label, printable(re.sub(r"\s*\n\s*", " ", text.strip())))
+        for label, text in given.items()
+        if text is not None
+    ]
+
+
+def _restricted(fit: Any) -> list[Line]:
+    """Parameters with priors, those that were not estimated, those that are one and the same."""
+    held, shared = getattr(fit, "held", {}), getattr(fit, "shared", ())
+    lines = _priors(getattr(fit, "arguments", {}).get("priors"))
+    if held:
+        values = ", ".join(f"{printable(name)} = {value:g}" for name, value in held.items())
+        lines.append(Line("Held", values))
+    if shared:
+        groups = (" = ".join(map(printable, group)) for group in shared)
+        lines.append(Line("Equal", ", ".join(groups)))
+    return lines
+
+
+def _priors(given: dict[str, Any] | None) -> list[Line]:
+    """`x ~ Normal(0, 2.5)` for each."""
+    if not given:
+        return []
+    return [Line("Priors", ", ".join(f"{printable(n)} ~ {_density(p)}" for n, p in given.items()))]
+
+
+def _density(prior: Any) -> str:
+    if not hasattr(prior, "log_density"):
+        return printable(getattr(prior, "__name__", "a function"))
+    numbers_ = ", ".join(f"{float(value):g}" for value in vars(prior).values())
+    return f"{type(prior).__name__}({numbers_})"
 
 
 def _rows_used(data: Any) -> str:
@@ -139,10 +188,12 @@ def _criteria(fit: Any) -> Table:
         for title, value in (
             ("AIC", fit.aic),
             ("BIC", fit.bic),
-            ("logLik(REML)" if fit.method == "reml" else "logLik", fit.log_likelihood),
+            (_LOG_LIKELIHOODS.get(fit.method, "logLik"), fit.log_likelihood),
             ("deviance", fit.deviance),
         )
     ]
+    if getattr(fit, "arguments", {}).get("priors"):
+        columns.append(Column("log prior", numbers.fixed([fit.log_prior], decimals)))
     columns.append(Column("npar", numbers.degrees_of_freedom([fit.num_params])))
     columns.append(Column("df.resid", numbers.degrees_of_freedom([fit.df_residual])))
     return Table("", tuple(columns))
@@ -158,7 +209,9 @@ def _notes(fit: Any, blocks: tuple[Table | Line, ...], level: float) -> list[Lin
     notes = [Line("conf.low, conf.high", f"{100 * level:g}% confidence limits")]
     columns = [column for b in blocks if isinstance(b, Table) for column in b.columns]
     if any(cell.strip() == numbers.ABSENT for c in columns if not c.is_label for cell in c.cells):
-        notes.append(Line('"-"', "not defined, such as the error of an estimate on the boundary"))
+        also = " or a value that was held" if getattr(fit, "held", {}) else ""
+        which = f"an estimate on the boundary{also}"
+        notes.append(Line('"-"', f"not defined, such as the error of {which}"))
     if data.dropped_columns:
         names = ", ".join(map(printable, data.dropped_columns))
         text_ = f"{names} (zero, or linearly dependent on the other columns)"
@@ -167,6 +220,10 @@ def _notes(fit: Any, blocks: tuple[Table | Line, ...], level: float) -> list[Lin
         coding = data.contrasts.get(name)
         with_coding = f" ({printable(coding)} coding)" if coding else ""
         notes.append(Line(f"Levels of {printable(name)}{with_coding}", _levels(list(levels))))
+    if fit.method in ("mpl", "rempl"):
+        notes.append(Line("pseudo-logLik", _PSEUDO))
+    if getattr(fit, "laplace_doubt", ""):
+        notes.append(Line("Approximation", printable(fit.laplace_doubt)))
     if fit.optimizer.monte_carlo_error > 0:
         notes.append(Line("Iterative methods", _iterative(fit.optimizer)))
     if _alert(fit) is not None:

@@ -25,6 +25,17 @@ _LAWS = {
     "nbinom1": "variance mu (1 + phi)",
     "nbinom2": "variance mu + mu^2 / size",
     "beta": "variance mu (1 - mu) / (1 + phi)",
+    "betabinomial": "correlation 1 / (1 + phi) of the trials of a row",
+    "student_t": "sigma: scale; variance sigma^2 df / (df - 2)",
+    "lognormal": "sigma: standard deviation of the response",
+    "skew_normal": "sigma: standard deviation; shape 0: normal",
+    "genpois": "variance mu phi",
+    "truncated_nbinom1": "before truncation: variance mu (1 + phi)",
+    "truncated_nbinom2": "before truncation: variance mu + mu^2 / size",
+    "ordered_beta": "precision phi; cutoffs below which 0 and above which 1",
+    "zero_one_beta": "between 0 and 1 precision phi; zoi = P(0 or 1), coi = P(1 | 0 or 1)",
+    "tweedie": "variance phi mu^power",
+    "compois": "variance about phi mu",
 }
 
 
@@ -141,12 +152,16 @@ def _values(values: Sequence[Any], decimals: int | None) -> tuple[str, ...]:
 
 
 def _boundary(rows: Rows, may_be_boundary: bool) -> list[str]:
-    """The mark of each row: an estimate without an error, where the fit is on the boundary."""
+    """The mark of each row: an estimate without an error, where the fit is on the boundary and the
+    parameter was not held."""
     return [
-        "boundary" if may_be_boundary and math.isnan(se) and not math.isnan(estimate) else ""
-        for estimate, se in zip(
+        "boundary"
+        if may_be_boundary and math.isnan(se) and not (math.isnan(estimate) or held)
+        else ""
+        for estimate, se, held in zip(
             map(numbers.to_float, rows["estimate"]),
             map(numbers.to_float, rows["std_error"]),
+            rows["held"],
             strict=True,
         )
     ]

@@ -1,0 +1,149 @@
+"""A pool of lanes: iterations of many tasks side by side, none of which waits for the slowest.
+
+A batched loop runs until its last member has ended, and computes all others along: with iterations
+between 3 and 13 in number that is most of its time. Here a lane whose task has ended stores what
+came of it and takes the next task, within the compiled loop. What a task computes does not depend
+on its lane, on its neighbours or on the number of tasks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Task(NamedTuple):
+    """What every lane does; functions of one task, vectorised over lanes here.
+
+    begin: its data -> state; advance: (data, state, live) -> state, `live` being false in a lane
+    without a task, whose state is of no interest; unfinished: state -> bool; end: (data, state) ->
+    what is kept.
+    """
+
+    begin: Callable[[Any], Any]
+    advance: Callable[[Any, Any, Array], Any]
+    unfinished: Callable[[Any], Array]
+    end: Callable[[Any, Any], Any]
+
+
+class _Lanes(NamedTuple):
+    state: Any
+    number: Array  # of the task in each lane, beyond the last where there is none
+    following: Array  # the next task to begin
+    kept: Any
+
+
+def pool(task: Task, data: Any, count: Array, width: int) -> Any:
+    """What `task.end` makes of the first `count` tasks, along a leading axis; others are zero.
+
+    Args:
+        task: what is done.
+        data: pytree of arrays, one entry a task along their leading axes.
+        count: number of tasks to do, at most the length of that axis.
+        width: number of lanes, static.
+    """
+    size = jax.tree.leaves(data)[0].shape[0]
+    if width == 1:
+        return _in_turn(task, data, size, count)
+
+    def of_lanes(number: Array) -> Any:
+        return jax.tree.map(lambda a: a[jnp.minimum(number, size - 1)], data)
+
+    def begin(number: Array) -> Any:
+        return jax.vmap(task.begin)(of_lanes(number))
+
+    def working(lanes: _Lanes) -> Array:
+        return jnp.any(lanes.number < count)
+
+    def step(lanes: _Lanes) -> _Lanes:
+        own, live = of_lanes(lanes.number), lanes.number < count
+        state = jax.vmap(task.advance)(own, lanes.state, live)
+        done = live & ~jax.vmap(task.unfinished)(state)
+        place = jnp.where(done, lanes.number, size)  # out of range: not stored
+        kept = jax.tree.map(
+            lambda all_, new: all_.at[place].set(new, mode="drop"),
+            lanes.kept,
+            jax.vmap(task.end)(own, state),
+        )
+        number = jnp.where(done, lanes.following + jnp.cumsum(done) - 1, lanes.number)
+        state = _choose(done, begin(number), state)
+        return _Lanes(state, number, lanes.following + jnp.sum(done), kept)
+
+    number = jnp.arange(width)
+    first = begin(number)
+    shapes = jax.eval_shape(lambda: jax.vmap(task.end)(of_lanes(number), first))
+    kept = jax.tree.map(lambda s: jnp.zeros((size, *s.shape[1:]), s.dtype), shapes)
+    lanes = _Lanes(first, number, jnp.asarray(width), kept)
+    return jax.lax.while_loop(working, step, lanes).kept
+
+
+def _in_turn(task: Task, data: Any, size: int, count: Array) -> Any:
+    """The tasks one after another: what costs so much that there is one lane is not vectorised,
+    so that a `cond` within computes one of its branches."""
+
+    def one(k: Array) -> Any:
+        own = jax.tree.map(lambda a: a[k], data)
+        state = jax.lax.while_loop(
+            task.unfinished,
+            lambda state: task.advance(own, state, jnp.asarray(True)),
+            task.advance(own, task.begin(own), jnp.asarray(True)),
+        )
+        return task.end(own, state)
+
+    return _collected(one, size, 1, count)
+
+
+def _collected(of: Callable[[Array], Any], size: int, width: int, count: Array) -> Any:
+    """What `of` makes of block 0, 1, ... of `width` entries, the last one holding entry
+    `count` - 1, along a leading axis of that size; zero beyond. With a width of one, `of` gives an
+    entry without that axis."""
+
+    def write(k: Array, whole: Array, part: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(whole, part, k * width, 0)
+
+    def step(k: Array, found: Any) -> Any:
+        parts = of(k)
+        if width == 1:
+            parts = jax.tree.map(lambda a: a[None], parts)
+        return jax.tree.map(functools.partial(write, k), found, parts)
+
+    of = jax.jit(of, inline=True)  # traced once for its shapes and the loop
+    shapes = jax.eval_shape(of, jnp.asarray(0))
+    own = 0 if width == 1 else 1
+    none = jax.tree.map(lambda s: jnp.zeros((size, *s.shape[own:]), s.dtype), shapes)
+    return jax.lax.fori_loop(0, -(-jnp.asarray(count) // width), step, none)
+
+
+def in_blocks(function: Callable[[Any], Any], data: Any, count: Array, width: int) -> Any:
+    """The function of the first `count` entries of the leading axis, `width` at a time; of others
+    what it makes of their neighbours' blocks, or zero.
+
+    The length of that axis is a multiple of `width`. As `count` is known to the program alone, its
+    loop is the same however long the axis is: XLA would take one of a single turn apart, whose
+    results differ in their last bits.
+    """
+
+    def of(k: Array) -> Any:
+        if width == 1:
+            return function(jax.tree.map(lambda leaf: leaf[k], data))
+
+        def block(leaf: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(leaf, k * width, width)
+
+        return jax.vmap(function)(jax.tree.map(block, data))
+
+    return _collected(of, jax.tree.leaves(data)[0].shape[0], width, count)
+
+
+def _choose(which: Array, yes: Any, no: Any) -> Any:
+    """Lane by lane."""
+
+    def leaf(a: Array, b: Array) -> Array:
+        return jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(leaf, yes, no)

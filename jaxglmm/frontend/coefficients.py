@@ -1,0 +1,161 @@
+"""The verbs of a fit about its coefficients: table, covariance, tests."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from jaxglmm.frontend import fitting, tables
+from jaxglmm.frontend.checks import check_level
+from jaxglmm.frontend.exponentials import with_exponentials
+from jaxglmm.frontend.freedom import (
+    Vcov,
+    adjusted_covariance,
+    covariance_of,
+    freedom_of,
+    parameters_covariance,
+)
+from jaxglmm.frontend.model import full_name
+from jaxglmm.inference.freedom import Known
+from jaxglmm.inference.kenward_roger import Adjusted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from jaxglmm.frontend.result import GLMM
+
+
+class Coefficients:
+    """Part of `GLMM`, which alone derives from it."""
+
+    @property
+    def _tested(self) -> GLMM:
+        return cast("GLMM", self)
+
+    @functools.cached_property
+    def variance_slopes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cov(beta) given (theta, phi), and its derivatives in those that are free."""
+        fit = self._tested
+        return fitting.conditional_slopes(fit.problem, fit.estimate)
+
+    @functools.cached_property
+    def adjusted_covariance(self) -> Adjusted:
+        """Kenward and Roger's covariance of beta, and what their degrees of freedom need."""
+        return adjusted_covariance(self._tested)
+
+    def fixed_effects(
+        self,
+        level: float = 0.95,
+        df: str = "none",
+        vcov: Vcov = None,
+        *,
+        exponentiate: bool = False,
+    ) -> pd.DataFrame:
+        """Fixed effects with Wald tests and limits, and the thresholds of an ordinal response.
+
+        Args:
+            level: of the limits.
+            df: of the t law: "none" (normal); "residual" (num_obs - number of fixed effects);
+                "satterthwaite" (lmerTest; from the Hessian in the variance parameters);
+                "kenward_roger" (pbkrtest; for the normal law by method="reml"). For laws that are
+                not normal the last two are those of the working linear model at the mode, the one
+                that pseudo-likelihood fits: an approximation. "satterthwaite" with clusters is
+                clubSandwich's (normal law with identity link; one coefficient at a time).
+            vcov: covariance of the estimates. "joint": inverse Hessian in all parameters.
+                "conditional": theta and phi known, so that thresholds have no error (lme4's).
+                "kenward_roger": the adjusted one. "robust": from the scores of the rows that
+                random effects link. {"cluster": a grouping factor, column or array, "type": "CR0"
+                (the default), "CR1" (times G / (G - 1) for G clusters) or "CR2" (normal law with
+                identity link)}: from those of clusters. None for what goes with `df`: "joint" with
+                "none" and "residual", "conditional" with "satterthwaite", the adjusted one with
+                "kenward_roger".
+            exponentiate: add exp(estimate) and its limits, in columns named by family and link:
+                `odds_ratio`, `rate_ratio`, `risk_ratio`, `hazard_ratio`, or `exp`.
+
+        Raises:
+            InputError: what is not known, or not defined for the model.
+        """
+        fit = self._tested
+        level = check_level(level)
+        freedom = freedom_of(fit, df, vcov)
+        same = isinstance(freedom, Known)  # for thresholds too, which are no coefficients
+        own = freedom.df if same else freedom.each(np.eye(len(freedom.covariance)))
+        others = None
+        if fit.family.num_thresholds and vcov is not None:
+            others = parameters_covariance(fit, vcov)
+        table = tables.fixed_effects(fit, level, own, freedom.covariance, others=others)
+        return with_exponentials(fit, table) if exponentiate else table
+
+    def vcov(self, kind: Vcov = "joint") -> pd.DataFrame:
+        """Covariance matrix of the fixed effects, labelled; kinds as in `fixed_effects`.
+
+        Those of a dispersion or zero-inflation formula are called `disp_x`, `zi_x`.
+        """
+        import pandas as pd
+
+        fit = self._tested
+        names = list(map(full_name, fit.labels.components, fit.labels.fixed))
+        return pd.DataFrame(covariance_of(fit, kind), index=names, columns=names)
+
+    def anova(
+        self, type: str = "III", test: str = "F", df: str | None = None, *, vcov: Vcov = None
+    ) -> pd.DataFrame:
+        """Wald tests of the terms of the fixed parts.
+
+        Args:
+            type: "III": each term's coefficients are zero in the model whose factors are coded by
+                deviations (contrasts="sum"), whatever the fit's own coding: car's type III of such
+                a fit. "marginal": the same of the coefficients as they are coded (fitglme, nlme).
+                "II": each term after all others but those that contain it (car).
+            test: "F" or "chisq".
+            df: of the denominator of F: "residual" (the default), "none", "satterthwaite"
+                (lmerTest) or "kenward_roger" (pbkrtest's scaled F).
+            vcov: as in `fixed_effects`.
+
+        Returns:
+            One row a term: component, term, statistic, num_df, den_df, p_value.
+
+        Raises:
+            InputError: a test that the model does not have.
+        """
+        from jaxglmm.frontend.anova import anova
+
+        return anova(self._tested, type, test, df, vcov)
+
+    def coef_test(
+        self,
+        H: Any = None,
+        c: Any = 0.0,
+        K: Any = None,
+        df: str | None = None,
+        *,
+        test: str = "F",
+        vcov: Vcov = None,
+    ) -> pd.DataFrame:
+        """Wald's test of H beta + K b = c, all rows at once.
+
+        Args:
+            H: rows of coefficients of the fixed effects, in the order of `vcov()`; or {name:
+                coefficient} for one row, or a list of such dicts. None for every fixed effect but
+                the intercepts (with K: for none).
+            c: one number, or one a row.
+            K: rows of coefficients of the random effects, in the order of `random_effects()`. The
+                test is then made with the covariance of beta^ - beta and b^ - b, variances taken
+                as known (Henderson's equations; fitglme's REContrast).
+            df: of the denominator of F: "residual" (the default), "none", "satterthwaite" or
+                "kenward_roger".
+            test: "F" or "chisq".
+            vcov: as in `fixed_effects`.
+
+        Returns:
+            One row: statistic, num_df (the rank of the rows), den_df, p_value.
+
+        Raises:
+            InputError: rows of the wrong width, names that are not known, hypotheses that
+                contradict each other.
+        """
+        from jaxglmm.frontend.coef_test import coef_test
+
+        return coef_test(self._tested, H, c, K, df, test, vcov)

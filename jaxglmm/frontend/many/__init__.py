@@ -1,0 +1,1 @@
+"""Many models: of one design, each with a response of its own, or parts of one table."""

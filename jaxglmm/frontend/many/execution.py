@@ -1,0 +1,199 @@
+"""Batches on all cores and devices.
+
+XLA leaves the interpreter to others while a program runs: a thread for each core of a CPU, and one
+for each other device, take micro-batches in turn and run one executable. What a model's estimates
+are depends neither on the micro-batch it is in nor on who runs it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+
+from jaxglmm.control import Control
+from jaxglmm.frontend import programs
+from jaxglmm.frontend.checks import machine_memory
+from jaxglmm.frontend.fitting import threads_for
+from jaxglmm.frontend.many.models import Models, Survey, Wrong
+from jaxglmm.frontend.many.progress import Progress
+from jaxglmm.frontend.many.sizes import Sizes, choose_sizes, num_lanes, turn
+from jaxglmm.frontend.many.work import AbstractWork
+from jaxglmm.host import num_cores
+
+_NUMBERS = 1 << 18  # that are looked at together: what a cache holds
+
+T = TypeVar("T")
+
+
+class Done(NamedTuple):
+    """All models along a leading axis, in NumPy, as their program had them. num_obs: rows that
+    count in each."""
+
+    outcome: Any
+    num_obs: np.ndarray
+    compile_seconds: float
+    run_seconds: float
+
+
+def surveyed(models: Models, num_rows: int, chunk: int | None) -> Survey:
+    """What all models have in common; an InputError if any of them has values that cannot be."""
+    threads = len(_workers(*_devices()))
+    step = max(_NUMBERS // max(num_rows, 1), 1)
+    starts = range(0, len(models), step if chunk is None else min(step, chunk))
+    survey, wrong = Survey(False, True, True, True), list[Wrong]()
+
+    def look(start: int) -> tuple[Survey, list[Wrong]]:
+        return models.look(start, min(start + starts.step, len(models)))
+
+    with ThreadPoolExecutor(min(threads, len(starts))) as pool:
+        for found, bad in pool.map(look, starts):
+            survey = survey.joined(found)
+            wrong += bad
+    if wrong:
+        models.refuse(wrong)
+    return survey
+
+
+def carry_out(
+    work: AbstractWork,
+    control: Control,
+    *,
+    chunk: int | None,
+    modes: bool,
+    report: Progress,
+) -> Done:
+    """Maximise and describe every model."""
+    began = time.perf_counter()
+    devices, on_cpu = _devices()
+    workers = _workers(devices, on_cpu)
+    lanes = num_lanes(work.num_rows, work.needs, on_cpu=on_cpu)
+    limit = machine_memory() if on_cpu else len(workers) * _memory(devices[0])
+    sizes = choose_sizes(lanes, len(workers), work.needs, limit)
+    run = _Run(work, sizes, control.of_optimiser, modes)
+    ready = _each(list(dict.fromkeys(workers)), run.prepare)
+    compiled = time.perf_counter()
+    step = turn(sizes, len(work), len(workers), chunk)
+    with threads_for(work.rows):
+        run.all(dict(ready), workers, step, report)
+    return Done(run.whole(), run.num_obs, compiled - began, time.perf_counter() - compiled)
+
+
+def _devices() -> tuple[list[Any], bool]:
+    """Those of this process, and whether they are a CPU's."""
+    devices = jax.local_devices()
+    return devices, devices[0].platform == "cpu"
+
+
+def _workers(devices: list[Any], on_cpu: bool) -> list[Any]:
+    """The device of each thread. Further devices of a CPU are the same cores under other names, and
+    would need executables of their own."""
+    return [devices[0]] * num_cores() if on_cpu else devices
+
+
+def _memory(device: Any) -> float:
+    """Bytes of an accelerator that XLA may use; infinite where it does not say."""
+    return float((device.memory_stats() or {}).get("bytes_limit", np.inf))
+
+
+def _each(items: list[Any], function: Callable[[Any], T]) -> list[tuple[Any, T]]:
+    """(item, function(item)) of a few, at once."""
+    if len(items) == 1:
+        return [(items[0], function(items[0]))]
+    with ThreadPoolExecutor(len(items)) as pool:
+        return list(zip(items, pool.map(function, items), strict=True))
+
+
+class _Run:
+    """One pass over all models; the arrays that results are written to."""
+
+    def __init__(
+        self,
+        work: AbstractWork,
+        sizes: Sizes,
+        control: Control,
+        modes: bool,
+    ) -> None:
+        self.work, self.sizes = work, sizes
+        settings = {"control": control, "width": sizes.lanes, "modes": modes}
+        self.static = {**settings, **work.static}
+        self.num_obs = np.zeros(len(work), np.int64)
+        self._lock, self._stop = threading.Lock(), False
+        self._leaves: list[np.ndarray] = []
+        self._tree: Any = None
+
+    def prepare(self, device: Any) -> tuple[Callable[..., Any], Any]:
+        """The executable of a device, and what all models share there."""
+        default = device == jax.devices()[0]
+        one, _ = self.work.given(0, 1, 1)
+        size = self.sizes.models
+        given = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), one
+        )
+        shared = self.work.shared
+        with jax.enable_x64(True):
+            program = programs.ready(
+                self.work.program,
+                (*shared, given, np.int64(0)),
+                num_nodes=self.work.rows.family.num_nodes,
+                device=None if default else device,
+                options=self.work.options if device.platform == "cpu" else {},
+                **self.static,
+            )
+            return program, jax.device_put(shared, device)
+
+    def all(self, ready: dict[Any, Any], workers: list[Any], step: int, report: Progress) -> None:
+        """Fit all models, `step` at a time."""
+        starts = iter(range(0, len(self.work), step))
+        busy = workers[: -(-len(self.work) // step)]
+        with ThreadPoolExecutor(len(busy)) as pool:
+            running = [
+                pool.submit(self._work, ready[device], device, starts, step, report)
+                for device in busy
+            ]
+            try:
+                for done in as_completed(running):
+                    done.result()
+            finally:
+                self._stop = True
+
+    def _work(
+        self,
+        ready: tuple[Callable[..., Any], Any],
+        device: Any,
+        starts: Iterator[int],
+        step: int,
+        report: Progress,
+    ) -> None:
+        program, shared = ready
+        with jax.enable_x64(True):
+            while not self._stop:
+                with self._lock:
+                    start = next(starts, None)
+                if start is None:
+                    return
+                stop = min(start + step, len(self.work))
+                own = self.work.given(start, stop, self.sizes.models)
+                given = jax.device_put((own[0], np.int64(stop - start)), device)
+                outcome = jax.tree.map(np.asarray, program(*shared, *given))
+                self.num_obs[start:stop] = own[1]
+                self._keep(start, stop, outcome)
+                report.add(self.work.codes(outcome)[: stop - start])
+
+    def _keep(self, start: int, stop: int, outcome: Any) -> None:
+        leaves, tree = jax.tree.flatten(outcome)
+        with self._lock:
+            if not self._leaves:
+                number = len(self.work)
+                self._leaves = [np.empty((number, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
+                self._tree = tree
+        for whole, leaf in zip(self._leaves, leaves, strict=True):
+            whole[start:stop] = leaf[: stop - start]
+
+    def whole(self) -> Any:
+        return jax.tree.unflatten(self._tree, self._leaves)

@@ -1,0 +1,157 @@
+"""Estimates with their labels, and the numbers of their table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxglmm.frontend.means.nonlinear import on_response
+from jaxglmm.inference.adjustment import Several, critical, effective, p_values
+from jaxglmm.inference.estimable import Linear
+from jaxglmm.links import AbstractLink
+
+NUMBERS = (
+    "estimate",
+    "std_error",
+    "statistic",
+    "df",
+    "p_value",
+    "conf_low",
+    "conf_high",
+)
+_WRITTEN = {
+    "sidak": "Sidak",
+    "bonferroni": "Bonferroni",
+    "tukey": "Tukey",
+    "holm": "Holm",
+    "hochberg": "Hochberg",
+    "bh": "Benjamini & Hochberg",
+    "by": "Benjamini & Yekutieli",
+    "mvt": "multivariate t",
+    "dunnett": "Dunnett, approximately",
+    "scheffe": "Scheffe",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Means, slopes or contrasts.
+
+    Attributes:
+        labels: the columns that tell the rows apart, one entry a row each.
+        by: those whose combinations are looked at one by one.
+        linear: the estimates on the scale on which they are linear.
+        link: whose inverse takes them to the response scale; None where they are on it.
+        is_response: whether the table is on the response scale.
+        level: of the limits.
+        adjust: for several tests.
+        is_pairwise: whether the rows of each part are all differences of its means.
+        num_means: of each part, before contrasts were made.
+        sigma: of the bias adjustment.
+        what: "means", "slopes" or "contrasts".
+        notes: on all of them.
+        scale: what that of the estimates is called, the link's name unless given.
+    """
+
+    labels: dict[str, list[Any]]
+    by: tuple[str, ...]
+    linear: Linear
+    link: AbstractLink | None
+    is_response: bool
+    level: float
+    adjust: str = "none"
+    is_pairwise: bool = False
+    num_means: int = 0
+    sigma: float = 0.0
+    what: str = "means"
+    notes: tuple[str, ...] = ()
+    scale: str = ""
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The columns that tell the rows of a part apart."""
+        return tuple(name for name in self.labels if name not in self.by)
+
+    @property
+    def transformed(self) -> bool:
+        return self.is_response and self.link is not None
+
+    def parts(self, by: Sequence[str] | None = None) -> list[np.ndarray]:
+        """Rows of each combination of `by`, in the order in which they first appear."""
+        names = self.by if by is None else by
+        number = len(self.linear.L)
+        keys = list(zip(*(self.labels[name] for name in names), strict=True)) or [()] * number
+        found: dict[Any, list[int]] = {}
+        for row, key in enumerate(keys):
+            found.setdefault(key, []).append(row)
+        return [np.array(rows) for rows in found.values()]
+
+    def rows(self, chosen: np.ndarray) -> dict[str, list[Any]]:
+        """The labels of some rows."""
+        return {name: [values[i] for i in chosen] for name, values in self.labels.items()}
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        """The columns of the table, each (row,)."""
+        linear = self.linear
+        estimate, covariance, df = linear.estimate, linear.covariance, linear.df
+        variance = np.diagonal(covariance)
+        error = np.sqrt(np.where(variance > 0, variance, np.nan))  # what is held has no error
+        statistic = estimate / error
+        correlation = covariance / (error[:, None] * error)
+        p_value, width = np.full((2, len(estimate)), np.nan)
+        for rows in self.parts():
+            tests = self._tests(rows, statistic, df, correlation)
+            p_value[rows] = p_values(tests, self.adjust)
+            width[rows] = critical(tests, self.level, self.adjust) * error[rows]
+        limits = estimate - width, estimate + width
+        if self.transformed:
+            assert self.link is not None
+            ends = [on_response(self.link, limit, self.sigma)[0] for limit in limits]
+            limits = np.minimum(*ends), np.maximum(*ends)
+            estimate, slope = on_response(self.link, estimate, self.sigma)
+            error = np.abs(slope) * error
+        columns = (estimate, error, statistic, df, p_value, *limits)
+        return dict(zip(NUMBERS, columns, strict=True))
+
+    def _tests(
+        self, rows: np.ndarray, statistic: np.ndarray, df: np.ndarray, correlation: np.ndarray
+    ) -> Several:
+        num_means = self.num_means if self.is_pairwise else None
+        return Several(statistic[rows], df[rows], correlation[np.ix_(rows, rows)], num_means)
+
+    def all_notes(self) -> tuple[str, ...]:
+        """What a reader of the table should know."""
+        found = list(self.notes)
+        if self.link is not None:
+            scale = self.scale or self.link.name
+            if self.is_response:
+                found.append(
+                    f"limits are taken back from the {scale} scale, on which the tests are"
+                )
+            else:
+                found.append(f"on the {scale} scale, not that of the response")
+        if self.sigma:
+            found.append(f"bias adjustment with a standard deviation of {self.sigma:.4g}")
+        size = len(self.parts()[0]) if len(self.linear.L) else 0
+        if size > 1 and self.adjust != "none":
+            found.append(self._adjusted(size))
+        if not np.all(self.linear.estimable):
+            found.append("NaN where the data do not determine the mean (columns were dropped)")
+        return tuple(found)
+
+    def _adjusted(self, size: int) -> str:
+        count = np.zeros(size)
+        pairs = self.num_means if self.is_pairwise else None
+        tests = Several(count, count, np.zeros((size, size)), pairs)
+        p, limits = (effective(tests, self.adjust, limits=is_limits) for is_limits in (False, True))
+        p, limits = _WRITTEN.get(p, p), _WRITTEN.get(limits, limits)
+        how = p if p == limits else f"{p}, limits: {limits}"
+        return f"p-values and limits of {size} together: {how}"
+
+    def replace(self, **changes: Any) -> Estimates:
+        """The same with other settings."""
+        return dataclasses.replace(self, **changes)

@@ -1,0 +1,1 @@
+"""Predictions for given design rows: means, their errors and limits, and responses to come."""

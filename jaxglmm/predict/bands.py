@@ -1,0 +1,57 @@
+"""Limits of predictions: pointwise and simultaneous, on a scale where errors are about normal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from jaxglmm.inference.wald import wald
+from jaxglmm.links.base import Range
+
+
+def multiplier(level: float, df: float = np.inf) -> float:
+    """How many standard errors a limit is away: the quantile of t(df), normal at df = inf."""
+    return float(wald(np.zeros(1), np.ones(1), level, df).high[0])
+
+
+def scheffe_multiplier(level: float, dim: int, df: float = np.inf) -> float:
+    """The same for all linear combinations of `dim` estimates together.
+
+    sqrt(dim F(level; dim, df)), sqrt(chi2(level; dim)) at df = inf (Scheffe 1953, Biometrika
+    40:87-104): of any combination |c'(estimate - truth)| / se is at most the root of the quadratic
+    form of them all.
+    """
+    from scipy import special
+
+    if dim == 0:
+        return 0.0
+    if np.isinf(df):
+        return math.sqrt(float(special.chdtri(dim, 1.0 - level)))
+    return math.sqrt(dim * float(special.fdtri(dim, df, level)))
+
+
+def dimension(*parts: np.ndarray) -> int:
+    """The number of independent columns (of [parts], shape (obs, ...) each) over all rows."""
+    matrix = np.concatenate(parts, axis=1)
+    matrix = matrix[np.all(np.isfinite(matrix), axis=1)]
+    if 0 in matrix.shape:
+        return 0
+    largest = np.max(np.abs(matrix), axis=0)
+    return int(np.linalg.matrix_rank(matrix[:, largest > 0] / largest[largest > 0]))
+
+
+def limits(
+    estimate: np.ndarray, std_error: np.ndarray, width: float, range_: Range
+) -> tuple[np.ndarray, np.ndarray]:
+    """estimate -+ width se, formed where means have no ends: of positive ones on the scale of their
+    logarithms, of those between 0 and 1 on that of their logits, by the delta method."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if range_ == "positive":
+            factor = np.exp(width * std_error / estimate)
+            return estimate / factor, estimate * factor
+        if range_ == "unit":
+            odds = estimate / (1.0 - estimate)
+            factor = np.exp(width * std_error / (estimate * (1.0 - estimate)))
+            return odds / (odds + factor), odds / (odds + 1.0 / factor)
+        return estimate - width * std_error, estimate + width * std_error

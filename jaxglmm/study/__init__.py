@@ -1,0 +1,1 @@
+"""Simulation studies: scenarios, their replicates, and what analyses make of them."""
