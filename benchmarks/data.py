@@ -13,6 +13,27 @@ import pandas as pd
 
 # b0, b1, sd(u), sd(v) of each family
 TRUTHS = {"binomial": (-0.5, 0.8, 0.7, 0.5), "poisson": (0.5, 0.3, 0.5, 0.2)}
+# phi, unconstrained, of each family that `simulate_law` draws
+OWN: dict[str, tuple[float, ...]] = {
+    "nbinom1": (0.0,),
+    "nbinom2": (0.7,),
+    "genpois": (0.5,),
+    "compois": (-0.3,),
+    "truncated_poisson": (),
+    "truncated_nbinom1": (0.0,),
+    "truncated_nbinom2": (0.7,),
+    "betabinomial": (1.5,),
+    "beta": (2.0,),
+    "ordered_beta": (2.0, -0.9, 0.5),
+    "gamma": (-1.0,),
+    "inverse_gaussian": (-1.5,),
+    "lognormal": (0.0,),
+    "tweedie": (0.0, 0.0),
+    "student_t": (0.0, 1.0),
+    "skew_normal": (0.0, 2.0),
+    "cumulative": (-1.0, 0.5, 0.5),
+}
+TRIALS = 10
 
 
 class Absent(Exception):
@@ -39,6 +60,27 @@ def simulate(
     else:
         y = rng.poisson(np.exp(eta))
     return pd.DataFrame({"y": y.astype(np.float64), "x": x, "g": group})
+
+
+def simulate_law(family: str, num_rows: int, num_groups: int, *, seed: int = 1) -> pd.DataFrame:
+    """Rows `y, x, g` (and `trials`): eta = 0.5 + 0.3 x + u_g, sd(u) = 0.5, y drawn by the library.
+
+    Groups are of equal size; the family's own parameters are `OWN`.
+    """
+    import jax
+
+    from jaxglmm import families
+
+    law = families.get(family)
+    rng = np.random.default_rng(seed)
+    group = np.arange(num_rows) % num_groups
+    x = rng.normal(size=num_rows)
+    eta = 0.5 + 0.3 * x + 0.5 * rng.normal(size=num_groups)[group]
+    weight = np.full(num_rows, float(TRIALS) if law.weight_role == "trials" else 1.0)
+    with jax.enable_x64(True):
+        y = law.sample(jax.random.key(seed), eta, np.array(OWN[family]), weight)
+    data = pd.DataFrame({"y": np.asarray(y, np.float64), "x": x, "g": group})
+    return data.assign(trials=weight) if law.weight_role == "trials" else data
 
 
 def simulate_pair(

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from benchmarks.data import bundled, insteval, simulate, simulate_pair
+from benchmarks.data import OWN, bundled, insteval, simulate, simulate_law, simulate_pair
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,19 @@ def _several_factors() -> tuple[Problem, ...]:
     )  # fmt: skip
 
 
+def _of_each_law() -> tuple[Problem, ...]:
+    """The same design for every law that has no published data above."""
+
+    def problem(family: str, num_rows: int, num_groups: int) -> Problem:
+        load = partial(simulate_law, family, num_rows, num_groups)
+        trials = "trials" if family == "betabinomial" else None
+        title = f"{family} (1 | g), n = {num_rows:,}"
+        return Problem(f"{family}_{num_rows}", title, family, "y", "x", ("g",), load, trials=trials)
+
+    small = tuple(problem(family, 1_000, 50) for family in OWN)
+    return (*small, problem("nbinom2", 30_000, 1_000))
+
+
 def _large() -> tuple[Problem, ...]:
     n, g, h = 1_000_000, 100_000, 10_000
     return (
@@ -156,7 +169,8 @@ def _nested_of(num_rows: int) -> Problem:
 
 
 PROBLEMS: dict[str, Problem] = {
-    problem.name: problem for problem in (*_single_factor(), *_several_factors(), *_large())
+    problem.name: problem
+    for problem in (*_single_factor(), *_of_each_law(), *_several_factors(), *_large())
 }
 # the same model at growing sizes, binomial `y ~ x + ...`: by number of rows
 SCALED: dict[str, Callable[[int], Problem]] = {

@@ -135,7 +135,7 @@ def main() -> None:
         return
     large = arguments.large
     sizes = arguments.sizes or (LARGE_SIZES if large else SIZES)
-    left_out = ("glmm-lean", "gpboost-cholesky")
+    left_out = ("glmm-lean", "gpboost-cholesky", "gpboost-tight", "gpboost-cholesky-tight")
     usual = LARGE_BACKENDS if large else [name for name in NAMES if name not in left_out]
     backends = arguments.backends or usual
     about, rows = machine.describe(arguments.threads), []

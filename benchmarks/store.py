@@ -13,7 +13,7 @@ from typing import Any
 
 def _plain(row: Any) -> dict[str, Any]:
     """A row as JSON takes it: tuples as lists, NaN as None."""
-    values = dataclasses.asdict(row)
+    values = row if isinstance(row, dict) else dataclasses.asdict(row)
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
 
@@ -28,6 +28,26 @@ def write(folder: Path, name: str, machine: dict[str, Any], rows: Sequence[Any])
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(plain)
+
+
+def merge(
+    folder: Path,
+    name: str,
+    machine: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    *,
+    key: str,
+    order: Sequence[str],
+) -> None:
+    """Writes rows beside those that are there, in the place of those with the same `key`.
+
+    Their order is that of `order`; `machine` is what the last of them ran on.
+    """
+    stored = read(folder, name)
+    new = {row[key] for row in rows}
+    kept = [row for row in stored[1] if row[key] not in new] if stored else []
+    places = {value: place for place, value in enumerate(order)}
+    write(folder, name, machine, sorted([*kept, *rows], key=lambda row: places.get(row[key], -1)))
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:

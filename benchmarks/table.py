@@ -186,8 +186,120 @@ def large(info: dict[str, Any], rows: Rows) -> str:
     return about(info) + "\n\n" + markdown(header, body)
 
 
+BAR = 200  # data sets for which the mean estimate is to lie within three Monte-Carlo errors
+
+
+def recovery(info: dict[str, Any], rows: Rows) -> str:
+    """Laws down: the worst of their parameters, and the coverage of every fixed effect."""
+    laws = list(dict.fromkeys(row["law"] for row in rows))
+    body = [_recovered(law, [row for row in rows if row["law"] == law]) for law in laws]
+    header = ["law", "data sets", "Laplace - exact", "of", f"of {BAR} sets", "exact - truth", "of",
+              "coverage of the fixed effects", "not used"]  # fmt: skip
+    return about(info) + "\n\n" + markdown(header, body)
+
+
+def _recovered(law: str, rows: Rows) -> list[str]:
+    apart = max(rows, key=lambda row: abs(row["apart"]))
+    bias = max(rows, key=lambda row: abs(row["bias"]))
+    fixed = [r for r in rows if r["parameter"].startswith(("cond ", "disp ", "zi "))]
+    used = rows[0]["used"]
+    return [
+        law,
+        _number(used),
+        _number(apart["apart"], "+.2f"),
+        apart["parameter"],
+        _number(apart["apart"] * math.sqrt(BAR / used), "+.2f"),
+        _number(bias["bias"], "+.1f"),
+        bias["parameter"],
+        ", ".join(f"{100 * row['coverage']:.1f}" for row in fixed) + " %",
+        rows[0]["statuses"] or "–",
+    ]
+
+
+_STATUSES = ("converged", "converged_boundary", "separated", "rank_deficient", "max_iterations",
+             "nonfinite")  # fmt: skip
+
+
+def batch(info: dict[str, Any], rows: Rows) -> str:
+    """Rates of all sides of each batch, and how far their log-likelihoods lie from ours."""
+    body = [
+        [
+            row["problem"],
+            row["side"],
+            f"{row['models']:,}",
+            _number(row["rate"], ",.3g" if row["rate"] < 10 else ",.0f"),
+            _number(row["to_jaxglmm"], ".1f"),
+            duration(row["first_s"]),
+            _number(row["loglik_apart"], ".1e"),
+        ]
+        for row in rows
+    ]
+    header = ["problem", "side", "models", "fits/s", "jaxglmm over it", "first call", "apart"]
+    return about(info) + "\n\n" + markdown(header, body)
+
+
+def hard(info: dict[str, Any], rows: Rows) -> str:
+    """Families down, statuses across."""
+    families = [*dict.fromkeys(row["family"] for row in rows), None]
+    body = []
+    for family in families:
+        own = [row for row in rows if family in (None, row["family"])]
+        names = ("models", *_STATUSES, "nan", "finite")
+        sums = [_number(sum(row[name] for row in own)) for name in names]
+        body.append([family or "all", _number(len(own)), *sums])
+    header = ["family", "cells", "fits", *_STATUSES, "not finite, converged",
+              "failed, with a maximum"]  # fmt: skip
+    return about(info) + "\n\n" + markdown(header, body)
+
+
+def hard_starts(info: dict[str, Any], rows: Rows) -> str:
+    """The converged fits of the sample by family; then those with a higher maximum elsewhere."""
+    from benchmarks.hard import APART
+
+    ended = [row for row in rows if row["status"] in _STATUSES[:2]]
+    body, lines = [], []
+    for family in dict.fromkeys(row["cell"].split()[0] for row in ended):
+        own = [row for row in ended if row["cell"].startswith(family + " ")]
+        beyond = [row for row in own if (row["gap"] or 0.0) > APART]
+        within = max(row["gap"] or 0.0 for row in own if row not in beyond)
+        numbers = [_number(len(own)), _number(len(beyond))]
+        body.append([family, *numbers, f"{max(within, 0.0):.1e}"])
+        lines += [f"- {r['cell']}, model {r['model']}: {r['gap']:.3g}" for r in beyond]
+    header = ["family", "fits", f"best lower by more than {APART:g}", "else at most"]
+    parts = [about(info), markdown(header, body)]
+    if lines:
+        parts += ["Fits whose deviance is higher than the best of 20 starts:", "\n".join(lines)]
+    return "\n\n".join(parts)
+
+
+def after(info: dict[str, Any], rows: Rows) -> str:
+    """What follows a fit."""
+    body = [
+        [
+            r["task"],
+            r["backend"],
+            duration(r["first_s"]),
+            duration(r["warm_s"]),
+            _number(r["ratio"]),
+        ]
+        for r in rows
+    ]
+    header = ["task", "backend", "first call", "warm", "times ours"]
+    return about(info) + "\n\n" + markdown(header, body)
+
+
 Table = Callable[[dict[str, Any], Rows], str]
-TABLES: dict[str, Table] = {"fits": fits, "cold": cold, "scaling": scaling, "large": large}
+TABLES: dict[str, Table] = {
+    "fits": fits,
+    "cold": cold,
+    "scaling": scaling,
+    "large": large,
+    "recovery": recovery,
+    "batch": batch,
+    "after": after,
+    "hard": hard,
+    "hard_starts": hard_starts,
+}
 
 
 def update(text: str, results: Path) -> str:

@@ -13,6 +13,8 @@ _WHERE = {
     "glmm-lean": ("glmm_", "GlmmLean"),
     "gpboost": ("gpboost_", "GPBoost"),
     "gpboost-cholesky": ("gpboost_", "GPBoostCholesky"),
+    "gpboost-tight": ("gpboost_", "GPBoostTight"),
+    "gpboost-cholesky-tight": ("gpboost_", "GPBoostCholeskyTight"),
     "lme4": ("r_", "Lme4"),
     "glmmTMB": ("r_", "GlmmTMB"),
 }

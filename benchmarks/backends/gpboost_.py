@@ -72,6 +72,9 @@ def _model(problem: Problem, data: pd.DataFrame) -> _Model:
     return _Model(likelihood, y, design, problem.codes(data), weights)
 
 
+_DEFAULT = 1e-6  # relative change of the log-likelihood at which it stops
+
+
 class GPBoost:
     """Its defaults."""
 
@@ -80,11 +83,14 @@ class GPBoost:
     compiles = False
     exact_only = False
     inversion = "default"
+    tolerance = _DEFAULT
 
     def version(self) -> str:
         return version("gpboost")
 
     def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
+        if len(problem.terms) == 1 and type(self) is not GPBoost:
+            raise NotApplicable("the default with one factor")
         if any(term.slope is not None for term in problem.terms):
             raise Unsupported("random slopes are independent of the intercept here: another model")
         if problem.method == "reml":
@@ -95,6 +101,8 @@ class GPBoost:
 
         def fit() -> Any:
             fitted = model.make(self.inversion)
+            if self.tolerance != _DEFAULT:
+                fitted.set_optim_params({"delta_rel_conv": self.tolerance})
             fitted.fit(y=model.y, X=model.design)
             return fitted, check
 
@@ -107,7 +115,8 @@ class GPBoost:
         return Outcome(loglik, "finished", tuple(coefficients.tolist()))
 
     def note(self, problem: Problem) -> str:
-        note = "default tolerance (relative change 1e-6); it reports no convergence flag"
+        word = "default " if self.tolerance == _DEFAULT else ""
+        note = f"{word}tolerance (relative change {self.tolerance:g}); no convergence flag"
         if self.inversion != "default" or len(problem.terms) == 1:
             return note
         which = "its own random" if problem.iterative else "the exact"
@@ -125,7 +134,18 @@ class GPBoostCholesky(GPBoost):
     exact_only = True
     inversion = "cholesky"
 
-    def prepare(self, problem: Problem, data: pd.DataFrame) -> Callable[[], Any]:
-        if len(problem.terms) == 1:
-            raise NotApplicable("the default with one factor")
-        return super().prepare(problem, data)
+
+class GPBoostTight(GPBoost):
+    """To the log-likelihood that others end with, where the default stops before it."""
+
+    name = "gpboost-tight"
+    includes = "as gpboost, until a relative change of 1e-8; for models with several factors"
+    tolerance = 1e-8
+
+
+class GPBoostCholeskyTight(GPBoostCholesky):
+    """Both."""
+
+    name = "gpboost-cholesky-tight"
+    includes = "as gpboost-cholesky, until a relative change of 1e-8"
+    tolerance = 1e-8

@@ -155,6 +155,14 @@ class Lme4(_RBackend):
         return problem.family not in ("gamma", "nbinom2")
 
 
+_GLMMTMB_FAMILIES = {
+    "gamma": 'Gamma(link = "log")',
+    "beta": "beta_family",
+    "student_t": "t_family",
+    "ordered_beta": "ordbeta",
+}  # the others are called there as here
+
+
 class GlmmTMB(_RBackend):
     name = "glmmTMB"
 
@@ -162,8 +170,9 @@ class GlmmTMB(_RBackend):
         return self.r.glmmtmb
 
     def call(self, problem: Problem) -> str:
-        families = {"gamma": 'Gamma(link = "log")', "beta": "beta_family()", "nbinom2": "nbinom2()"}
-        family = families.get(problem.family, problem.family)
+        if problem.family in ("inverse_gaussian", "lognormal", "skew_normal", "cumulative"):
+            raise Unsupported(f"no {problem.family} family in the version measured")
+        family = _GLMMTMB_FAMILIES.get(problem.family, problem.family)
         formula = f"{r_left(problem)} ~ {problem.right}"
         return f"glmmTMB({formula}, d, family = {family}, REML = {r_reml(problem)})"
 

@@ -1,0 +1,98 @@
+"""Do the fits find the parameters that data were drawn from? Simulated data sets of every family.
+
+    python -m benchmarks.recovery [--laws binomial beta+disp ...] [--replicates 1000]
+
+Every data set is fitted by the engine and by exact maximum likelihood (Gauss and Hermite's rule
+with many nodes): `tests/core/recovery.py`, which needs the test tools. Rows of the laws that ran
+replace theirs in results/recovery.json, .csv; those of the others stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, store
+
+FURTHER = (
+    "poisson+zi",
+    "nbinom2+zi",
+    "genpois+zi",
+    "binomial+zi",
+    "truncated_poisson+zi",
+    "truncated_nbinom2+zi",
+    "gamma+zi",
+    "gaussian+disp",
+    "gamma+disp",
+    "beta+disp",
+    "nbinom2+disp",
+    "gamma+disp+zi",
+)
+BERNOULLI = "binomial, one trial"
+# Of the quadrature: a density of this law is a sum over 80 counts.
+FEW_NODES = {"compois": 11}
+
+
+def names() -> list[str]:
+    """All laws: the families with their own links, and some with further predictors."""
+    from jaxglmm import families
+
+    return [*families.REGISTRY, BERNOULLI, *FURTHER]
+
+
+def study_of(name: str) -> Any:
+    """The design and the truth of a law."""
+    from jaxglmm import families
+    from tests.core.recovery import make_study
+
+    if name == BERNOULLI:
+        return make_study(families.get("binomial"), trials=1.0)
+    law, *further = name.split("+")
+    family = families.get(law)
+    return make_study(
+        families.modelled(family, dispersion="disp" in further, zero_inflation="zi" in further)
+    )
+
+
+def measure(name: str, replicates: int, limit_s: float) -> list[Any]:
+    """The rows of one law; no more replicates than go into the processor time."""
+    from tests.core.recovery import NUM_NODES, replicate, summarise
+
+    study, found, seed = study_of(name), [], zlib.crc32(name.encode())
+    num_nodes = FEW_NODES.get(name, NUM_NODES)
+    found.append(replicate(study, [seed, 0], num_nodes=num_nodes))  # compiles
+    start = time.process_time()
+    while len(found) < replicates and time.process_time() - start < limit_s:
+        found.append(replicate(study, [seed, len(found)], num_nodes=num_nodes))
+    return summarise(name, study, found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--laws", nargs="+", metavar="LAW", help="names of families, +zi, +disp")
+    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument(
+        "--limit", type=float, default=600.0, help="seconds of processor time a law"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=machine.RESULTS)
+    arguments = parser.parse_args()
+    machine.limit_threads(arguments.threads)
+    import jax
+
+    about = machine.describe(arguments.threads)
+    with jax.enable_x64(True):
+        for name in arguments.laws or names():
+            rows = [asdict(row) for row in measure(name, arguments.replicates, arguments.limit)]
+            store.merge(arguments.out, "recovery", about, rows, key="law", order=names())
+            worst = max(abs(row["apart"]) for row in rows)
+            print(f"{name}: {rows[0]['used']} used, apart {worst:.2f}", flush=True)
+            jax.clear_caches()
+
+
+if __name__ == "__main__":
+    main()
