@@ -65,6 +65,14 @@ def test_options_reach_the_fit(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_formulas_of_dispersion_and_zeros_reach_the_fit(tmp_path, capsys):
+    command = ["fit", "epil", "y ~ lbase", "--family", "nbinom2", "--save", str(tmp_path / "fit")]
+    assert cli.main([*command, "--dispersion", "~ trt", "--zero-inflation", "~ 1"]) == 0
+    components = jaxglmm.load(tmp_path / "fit").fixed_effects()["component"]
+    assert list(components) == ["cond", "cond", "disp", "disp", "zi"]
+    capsys.readouterr()
+
+
 def test_out_writes_text_and_html(tmp_path, capsys):
     text, page = tmp_path / "summary.txt", tmp_path / "summary.html"
     assert cli.main([*FIT_CBPP, "--out", str(text)]) == 0

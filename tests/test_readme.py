@@ -38,8 +38,36 @@ def test_there_are_examples():
 
 
 def test_the_examples_fit(after_running):
-    fits = ("fit", "slopes", "uncorrelated", "skewed", "counts")
+    fits = ("fit", "slopes", "uncorrelated", "skewed", "counts", "times", "bent")
     assert [after_running[name].converged for name in fits] == [True] * len(fits)
+
+
+def test_what_is_held_is_held(after_running):
+    held, bounded = after_running["held"], after_running["bounded"]
+    assert held.converged and held.num_params == 4
+    assert held.family_parameters["sigma"] == pytest.approx(25, rel=1e-14)
+    assert bounded.converged and bounded.log_prior < 0
+
+
+def test_draws_are_of_the_planned_experiment(after_running):
+    assert after_running["drawn"].shape == (1000, 180) and after_running["refitted"].converged
+    of_subject = 25**2 + 6**2 * 4.5**2 + 2 * 0.1 * 25 * 6 * 4.5 + 25**2 / 10  # of its mean
+    apart = after_running["y"].mean() - (250 + 5 * 4.5)
+    assert abs(apart) < 5 * np.sqrt(of_subject / (18 * 200))
+
+
+def test_power_rises_with_subjects(after_running):
+    powers = after_running["curve"].table()["power"]
+    assert 0 < powers[0] < after_running["power"].power < powers[1] <= 1
+    assert after_running["bigger"]["Subject"].nunique() == 36
+
+
+def test_the_study_tells_the_analyses_apart(after_running):
+    """Without random slopes the test of a slope rejects too often."""
+    table = after_running["results"].table().set_index(["scenario", "analysis", "parameter"])
+    assert (table["attempted"] == 200).all() and (table["failed"] <= 10).all()
+    own, other = (table.loc[("flat", a, "Days")] for a in ("slopes", "intercepts"))
+    assert other["rejection"] > 0.15 > own["rejection"]
 
 
 def test_front_end_and_core_agree(after_running):

@@ -33,9 +33,6 @@ class LocationScale(AbstractFamily):
     def log_base(self, y: Any, weight: Any) -> Any:
         return -0.5 * math.log(2 * math.pi) + 0.0 * y
 
-    def variance(self, mu: Any, phi: Any, weight: Any) -> Any:
-        raise TypeError("the variance is a predictor of its own")
-
     def initial_mean(self, y: Any, weight: Any) -> Any:
         return y
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from jaxglmm.covariance import REGISTRY, AbstractCovariance, Pattern, ReducedRank
+from jaxglmm.covariance import REGISTRY, AbstractCovariance, Pattern, ReducedRank, Unstructured
 
 # Links 0-1-2-3-0 lack their chords: one entry of the triangle follows from others.
 CYCLE = ((2, 0), (3, 1))
@@ -27,6 +27,8 @@ def make_structure(name: str, dim: int) -> tuple[AbstractCovariance, tuple[Any, 
         position = rng.uniform(size=(dim, 1 if name == "ou" else 2))
         apart = np.linalg.norm(position[:, None] - position[None], axis=-1)
         return REGISTRY[name](dim), (apart,)
+    if name == "spherical":
+        return Unstructured(dim).by_parameter, ()
     return REGISTRY[name](dim), ()
 
 
@@ -77,10 +79,12 @@ def _matern(x: np.ndarray, nu: float) -> np.ndarray:
 
 def boundary_points(structure: AbstractCovariance, theta: np.ndarray) -> list[np.ndarray]:
     """theta where a deviation is zero, or a correlation at a bound (angles of +-pi/2)."""
-    angles = {"cs": 1, "homcs": 1, "ar1": 1, "toep": structure.dim - 1}.get(structure.name, 0)
+    angles = {"cs": 1, "homcs": 1, "ar1": 1, "toep": structure.dim - 1}
+    angles["spherical"] = structure.dim * (structure.dim - 1) // 2
+    last = len(theta) - angles.get(structure.name, 0)
     points = []
     for k in range(len(theta)):
-        is_angle = k >= len(theta) - angles
+        is_angle = k >= last
         is_log = structure.name in ("ou", "exp", "gau", "mat") and k > 0
         for value in (np.pi / 2, -np.pi / 2) if is_angle else () if is_log else (0.0,):
             points.append(np.where(np.arange(len(theta)) == k, value, theta))

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from jaxglmm import families
 from jaxglmm.factor import BorderedFactor, EmptyFactor, choose
+from jaxglmm.families import Modelled
 from jaxglmm.marginal import laplace
+from jaxglmm.marginal.inside import inward, outward, places
 from jaxglmm.mode import zeros
-from jaxglmm.params import unflatten
-from jaxglmm.predictor import random_effects, random_part, relative_factors
+from jaxglmm.params import Params, unflatten
+from jaxglmm.predictor import linear_predictor, random_effects, random_part, relative_factors
 from jaxglmm.rows import arrange
 
 from . import test_factors, test_several_factors
 from .location_scale import make_location_scale
 from .test_gradients import CHECKS, check_gradient, check_hessian
-from .zoo import make_case
+from .zoo import make_case, slow
 
 INSIDE = ("reml", "approximate_laplace")
 
@@ -146,3 +149,32 @@ def test_derivatives_for_laws_with_parameters(family, check):
 def test_derivatives_with_two_linear_predictors(check):
     problem, psi = make_location_scale()
     check(problem.replace(method="reml"), psi[problem.X.shape[1] :])
+
+
+@pytest.mark.parametrize("check", [check_gradient, slow(check_hessian)])
+def test_derivatives_with_coefficients_inside_and_outside(check):
+    problem, psi = make_location_scale()
+    modelled = Modelled(families.get("gaussian"), dispersion=True)
+    check(problem.replace(method="reml", family=modelled), psi[2:])
+
+
+def test_columns_inside_and_outside():
+    """They may stand in any order, and padding is inside."""
+    problem, _ = make_location_scale()
+    X, modelled = problem.X[:, [0, 2, 1]], Modelled(families.get("gaussian"), dispersion=True)
+    problem = problem.replace(X=X, predictors=(0, 1, 0), family=modelled, method="reml")
+    rows = arrange(problem, num_fixed=5)
+    assert (rows.inside, rows.outside, rows.num_fixed) == ((0, 2, 3, 4), (1,), 1)
+    assert problem.inside == (0, 2)
+    params = Params(jnp.arange(1.0, 6.0), jnp.zeros(4), jnp.zeros(0))
+    inner, u = inward(rows, params, zeros(rows.random_only))
+    np.testing.assert_array_equal(inner.beta, [2.0])
+    np.testing.assert_array_equal(u[-1][:, 0], [1.0, 3.0, 4.0, 5.0])
+    eta = linear_predictor(rows, inner.beta, u)
+    plain = linear_predictor(rows.random_only, params.beta, u[:-1])
+    for one, other in zip(eta, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-14)
+    again, v = outward(rows, inner, u)
+    np.testing.assert_array_equal(again.beta, params.beta)
+    assert len(v) == len(u) - 1
+    np.testing.assert_array_equal(places(rows, 5), [1, 5, 6, 7, 8])

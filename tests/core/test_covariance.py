@@ -9,7 +9,7 @@ import pytest
 from scipy import special, stats
 
 from jaxglmm import families, status
-from jaxglmm.covariance import REGISTRY, Pattern, ReducedRank
+from jaxglmm.covariance import REGISTRY, Pattern, ReducedRank, Toeplitz, Unstructured
 from jaxglmm.design import Grouping, Problem, Term, make_problem
 from jaxglmm.engine import log_likelihood
 from jaxglmm.inference.bounds import at_bound
@@ -27,7 +27,7 @@ from .structures import (
 from .zoo import fit
 
 DIMS = (1, 2, 3, 5)
-EVERY = pytest.mark.parametrize("name", REGISTRY)
+EVERY = pytest.mark.parametrize("name", [*REGISTRY, "spherical"])
 BY_DIM = pytest.mark.parametrize("dim", DIMS)
 
 
@@ -51,6 +51,43 @@ def test_natural_parameters_mean_the_covariance(name, dim):
 
 
 @EVERY
+def test_linear_structures_fill_a_linear_space(name):
+    """As large as theta, spanned by the directions at independent columns of one variance."""
+    structure, constants = make_structure(name, 4)
+    if not structure.linear:
+        return
+    start = structure.start(jnp.ones(4), constants)
+    slopes = np.asarray(jax.jacfwd(structure.covariance)(start, constants)).reshape(16, -1)
+    assert np.linalg.matrix_rank(slopes) == structure.num_theta
+    for theta in (typical_theta(structure, constants), -0.3 * typical_theta(structure, constants)):
+        there = np.asarray(structure.covariance(jnp.asarray(theta), constants)).ravel()
+        left = there - slopes @ np.linalg.lstsq(slopes, there, rcond=None)[0]
+        np.testing.assert_allclose(left, 0.0, atol=1e-6 * np.max(there))
+
+
+@EVERY
+@BY_DIM
+def test_theta_of_natural_parameters(name, dim):
+    structure, constants = make_structure(name, dim)
+    for seed in range(3):
+        change = np.random.default_rng(seed).normal(0, 0.2, structure.num_theta)
+        theta = structure.rectify(jnp.asarray(typical_theta(structure, constants) + change)).theta
+        values = np.asarray(structure.natural(theta, constants)).tolist()
+        found = structure.theta_of(values)
+        if name == "rr" or (name == "spherical" and dim > 2):
+            assert found is None
+        else:  # the slopes of arc sines stay below 10 here
+            np.testing.assert_allclose(found, theta, rtol=1e-13, atol=1e-13)
+
+
+def test_no_theta_has_correlations_of_no_covariance():
+    for structure in (Unstructured(3), Pattern(3), Toeplitz(3)):
+        signs = [0.9, -0.9] if structure.name == "toep" else [0.9, 0.9, -0.9]
+        with pytest.raises(ValueError):
+            structure.theta_of([1.0, 1.0, 1.0, *signs])
+
+
+@EVERY
 @BY_DIM
 def test_the_representative_has_the_same_covariance(name, dim):
     structure, constants = make_structure(name, dim)
@@ -71,7 +108,7 @@ def test_the_representative_has_the_same_covariance(name, dim):
 
 
 @EVERY
-@pytest.mark.parametrize("dim", [1, 3, 4])
+@pytest.mark.parametrize("dim", [1, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_smooth_also_at_the_bounds(name, dim):
     """First and second derivatives of L L' against differences."""
     structure, constants = make_structure(name, dim)
@@ -103,7 +140,7 @@ def test_starts(name, dim):
     assert theta.shape == (structure.num_theta,)
     found = np.sqrt(np.diagonal(structure.covariance(theta, constants)))
     np.testing.assert_allclose(np.sum(found**2), np.sum(sd**2), rtol=1e-9)
-    if name in ("us", "diag", "cs", "toep", "rr", "pattern"):
+    if name in ("us", "spherical", "diag", "cs", "toep", "rr", "pattern"):
         np.testing.assert_allclose(found, sd, rtol=1e-12)
     assert not structure.is_singular(theta, constants, jnp.ones(dim))
 
@@ -116,13 +153,31 @@ def test_bounds_are_named(name):
     assert not np.any(structure.at_bound(theta, constants, scale))
     for point in boundary_points(structure, theta):
         assert structure.is_singular(point, constants, scale) or name in ("us", "rr", "pattern")
-        if name not in ("us", "toep", "rr", "pattern"):
+        if name not in ("us", "spherical", "toep", "rr", "pattern"):
             assert np.sum(structure.at_bound(point, constants, scale)) == 1
     if name in ("ou", "exp", "gau", "mat"):
         for log_range in (-30.0, 30.0):
             point = np.concatenate([theta[:1], [log_range], theta[2:]])
             expected = [p.kind == "range" for p in structure.parameters]
             np.testing.assert_array_equal(structure.at_bound(point, constants, scale), expected)
+
+
+@EVERY
+@BY_DIM
+def test_coordinates_lead_to_their_natural_parameter(name, dim):
+    """And to no other entry of theta; what follows from several has none."""
+    structure, constants = make_structure(name, dim)
+    theta = typical_theta(structure, constants)
+    slopes = np.asarray(jax.jacfwd(lambda t: structure.natural(t, constants))(theta))
+    for number, parameter in enumerate(structure.parameters):
+        found = structure.coordinate(number, 0.4)
+        entries = np.flatnonzero(np.abs(slopes[number]) > 1e-12)
+        assert (found is None) == (len(entries) > 1 or name in ("rr", "pattern")), parameter
+        if found is not None:
+            assert [found.place] == list(entries)
+            theta_there = np.where(np.arange(len(theta)) == found.place, found.value, theta)
+            value = structure.natural(theta_there, constants)[number]
+            np.testing.assert_allclose(value, 0.4, rtol=1e-14)
 
 
 def test_a_reduced_rank_is_singular_below_its_rank_only():
@@ -209,7 +264,7 @@ def test_the_normal_likelihood_is_exact(name):
     np.testing.assert_allclose(found, normal_density(problem, params), rtol=1e-9)
 
 
-SLOW = {"us", "diag", "homdiag", "homcs", "propto", "exp", "gau", "mat"}
+SLOW = {"us", "diag", "homdiag", "cs", "homcs", "toep", "propto", "ou", "exp", "gau", "mat"}
 
 
 @pytest.mark.parametrize("family", ["gaussian", pytest.param("poisson", marks=pytest.mark.slow)])

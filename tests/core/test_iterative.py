@@ -57,7 +57,7 @@ def with_all_signs(problem: Problem) -> Problem:
 
 DESIGNS = [
     ("crossed", (ONE, ONE)),
-    ("crossed", (ONE, TWO)),
+    pytest.param("crossed", (ONE, TWO), marks=SLOW),
     ("gaps", (TWO, ONE)),
     pytest.param("three", (ONE, ONE, ONE), marks=SLOW),
     pytest.param("gaps", (BOTH, TWO), marks=SLOW),
@@ -114,6 +114,7 @@ def test_many_probes_are_within_their_error():
     assert abs(mine.value - exact.value) < 4 * mine.error
 
 
+@SLOW
 def test_automatic_derivatives():
     """Of the log-likelihood and of the fit: the same as the explicit gradient, and near exact."""
     problem, psi = design("crossed", (ONE, ONE), probes=64)
@@ -180,6 +181,7 @@ def test_a_fit_is_near_the_exact_one(size):
     assert mine.status == exact.status == 0
 
 
+@pytest.mark.slow
 def test_the_same_answer_twice():
     """Probes belong to the design: another problem of the same design has the same ones."""
     once, again = (fit(crossed(500, (40, 20), factorisation="iterative")) for _ in range(2))

@@ -9,7 +9,7 @@ from scipy import integrate, special, stats
 
 from jaxglmm.factor import choose
 from jaxglmm.likelihood import log_base
-from jaxglmm.marginal import laplace
+from jaxglmm.marginal import criterion
 from jaxglmm.params import unflatten
 from jaxglmm.rows import arrange
 
@@ -19,7 +19,7 @@ from .zoo import make_case
 @jax.jit
 def log_likelihood(problem, psi):
     rows = arrange(problem)
-    return laplace.marginal(rows, choose(rows), unflatten(psi, rows)) + log_base(rows)
+    return criterion.marginal(rows, choose(rows), unflatten(psi, rows)) + log_base(rows)
 
 
 def normal_log_likelihood(problem, psi):

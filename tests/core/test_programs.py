@@ -76,6 +76,13 @@ def test_single_precision_stays_single_among_64_bit_types():
     check_single("poisson")
 
 
+def test_single_precision_among_64_bit_types_without_fixed_effects():
+    case = make_case("gaussian", num_levels=30, size=10, spread=0.6)
+    estimate = fit(single(case.problem.replace(X=case.problem.X[:, :0], predictors=())))
+    assert estimate.log_likelihood.dtype == np.float32
+    assert estimate.status == status.CONVERGED
+
+
 @pytest.mark.slow
 @pytest.mark.single
 @pytest.mark.parametrize("family", families.REGISTRY)

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxglmm import status
+from jaxglmm import families, status
 from jaxglmm.ascent import maximise_rows
 from jaxglmm.design import make_problem
 from jaxglmm.engine import initial_params, log_likelihood, maximise
+from jaxglmm.families import Modelled
 from jaxglmm.marginal import laplace
 from jaxglmm.params import Params, flatten
 from jaxglmm.rows import arrange
 
+from .location_scale import make_location_scale
 from .zoo import derivative, fit, grouping, make_case
 
 INSIDE = ("reml", "approximate_laplace")
@@ -153,10 +155,20 @@ def test_a_start_may_be_given():
 
 
 @pytest.mark.parametrize(
-    ("family", "method"), [("gaussian", "reml"), ("binomial", "reml"), ("gamma", INSIDE[1])]
+    ("family", "method"),
+    [
+        ("gaussian", "reml"),
+        ("binomial", "reml"),
+        ("gamma", INSIDE[1]),
+        pytest.param("dispersion", "reml", marks=pytest.mark.slow),
+    ],
 )
 def test_derivatives_in_the_data(family, method):
-    problem = make_case(family, num_levels=10, size=8, spread=0.8, weights=True).problem
+    if family == "dispersion":
+        problem = make_location_scale(num_levels=20, size=10)[0]
+        problem = problem.replace(family=Modelled(families.get("gaussian"), dispersion=True))
+    else:
+        problem = make_case(family, num_levels=10, size=8, spread=0.8, weights=True).problem
     problem = problem.replace(method=method)
 
     def solve(y, X):

@@ -96,7 +96,12 @@ def test_algebra_agrees_with_dense(kind, terms, name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "terms", "name"), [case for case in CASES if case[:2] in DESIGNS[2::2]]
+    ("kind", "terms", "name"),
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (case[0] == "chain"))
+        for case in CASES
+        if case[:2] in DESIGNS[2::2]
+    ],
 )
 def test_value_gradient_and_hessian_agree_with_dense(kind, terms, name):
     rows, psi = design(kind, terms, wanted(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
@@ -87,6 +88,24 @@ def test_log_rising(n):
     np.testing.assert_allclose(slope, expected, rtol=1e-8, atol=1e-13)
 
 
+@pytest.mark.parametrize("n", [0.0, 1.0, 7.0, 1e5, 1e9, 1e12])
+def test_log_rising_centred(n):
+    """Moderate where n is large, and so is its error; derivatives are those of the difference."""
+    x = np.array([1e-3, 0.4, 3.0, 50.0, 1e4])
+    with mp.workdps(60):
+        power = n * mp.log(n) - n if n else mp.mpf(0)
+        truth = exactly(lambda v: mp.loggamma(v + n) - mp.loggamma(v) - power, x)
+        by_x = exactly(lambda v: mp.psi(0, v + n) - mp.psi(0, v), x)
+        by_n = exactly(lambda v: mp.psi(0, v + n) - mp.log(n), x) if n else None
+    N = np.full_like(x, n)
+    size = 1.0 + np.abs(truth) + (x + 8.0) * np.log1p(n / (x + 8.0))
+    assert np.all(np.abs(special.log_rising_centred(x, N) - truth) <= 1e-14 * size)
+    slopes = jax.jit(jax.vmap(jax.grad(special.log_rising_centred, (0, 1))))(x, N)
+    np.testing.assert_allclose(slopes[0], by_x, rtol=1e-12, atol=1e-13)
+    if by_n is not None:
+        np.testing.assert_allclose(slopes[1], by_n, rtol=1e-12, atol=1e-14 * (1.0 + np.log(n)))
+
+
 def test_log_gamma_density_constant():
     nu = POSITIVE
     truth = exactly(lambda v: v * mp.log(v) - v - mp.loggamma(v), nu)
@@ -102,3 +121,86 @@ def test_log_binomial_coefficient(n, y):
     # A difference of log-gammas: exact relative to the largest.
     atol = 1e-15 * exactly(mp.loggamma, n + 1) + 5e-14
     np.testing.assert_allclose(special.log_binomial_coefficient(1.0 * n, 1.0 * y), truth, atol=atol)
+
+
+def exact_derivative(f, order):
+    """The derivative of an mpmath function over an array."""
+    return lambda x: exactly(lambda v: mp.diff(f, v, order) if order else f(v), x)
+
+
+ORDERS = pytest.mark.parametrize("order", range(5))
+
+
+@ORDERS
+def test_log_softplus_and_its_derivatives(order):
+    x = np.array([-1e3, -700.0, -31.0, -30.0, -29.9, -12.0, -3.0, -0.1, 0.0, 0.1, 3.0, 30.0, 700.0])
+    truth = exact_derivative(lambda v: mp.log(mp.log1p(mp.exp(v))), order)(x)
+    value = derivatives(special.log_softplus, order)[order](x)
+    np.testing.assert_allclose(value, truth, rtol=1e-12, atol=1e-14)
+
+
+@ORDERS
+def test_log1m_exp_neg_exp_and_its_derivatives(order):
+    x = np.array([-800.0, -40.0, -4.1, -4.0, -3.9, -2.0, -0.5, 0.0, 0.5, 2.0, 3.5])
+    truth = exact_derivative(lambda v: mp.log(-mp.expm1(-mp.exp(v))), order)(x)
+    value = derivatives(special.log1m_exp_neg_exp, order)[order](x)
+    np.testing.assert_allclose(value, truth, rtol=2e-13 * 10**order, atol=1e-14 * 10**order)
+
+
+@ORDERS
+def test_log_normal_cdf_and_its_derivatives(order):
+    def exact(v):
+        tail = mp.erfc(abs(v) / mp.sqrt(2)) / 2
+        return mp.log(tail) if v < 0 else mp.log1p(-tail)
+
+    x = np.array(
+        [-1e8, -1e3, -38.0, -20.0, -8.01, -8.0, -7.99, -5.0, -1.0, -0.1, 0.0, 0.1, 1.0, 8.0]
+    )
+    with mp.workdps(120):
+        truth = exact_derivative(exact, order)(x)
+    value = derivatives(special.log_normal_cdf, order)[order](x)
+    # Down to the switch at -8, the second derivative cancels terms of the size of x^2, the next
+    # one of |x|^3, ...; beyond it nothing does.
+    np.testing.assert_allclose(value[:5], truth[:5], rtol=1e-14)
+    np.testing.assert_allclose(value, truth, rtol=1e-13, atol=1e-14 * 8.0**order)
+
+
+@pytest.mark.parametrize("n", [0.0, 1.0, 2.0, 20.0])
+@ORDERS
+def test_log_rising_exp_and_its_derivatives(order, n):
+    """In log x; at large x it is n log x, so that derivatives beyond the first vanish."""
+    x = np.array([-800.0, -30.0, -3.0, 1.0, 5.0, 25.0, 40.0])
+
+    def exact(v):
+        return (v if n else 0) + mp.fsum(mp.log(mp.exp(v) + k) for k in range(1, int(n)))
+
+    truth = exact_derivative(exact, order)(x)
+    value = derivatives(lambda v: special.log_rising_exp(v, jnp.full_like(v, n)), order)[order](x)
+    size = 1.0 + n * (1.0 + (order == 0) * np.abs(x))
+    np.testing.assert_array_less(np.abs(value - truth), 3e-15 * 10**order * size)
+
+
+@pytest.mark.parametrize("m", [0, 1, 2, 3])
+@pytest.mark.parametrize("n", [0.5, 3.0, 150.0])
+def test_polygamma_rise(m, n):
+    x = POSITIVE[1:]
+    value = special.polygamma_rise(m, x, np.full_like(x, n))
+    with mp.workdps(100):
+        truth = exactly(lambda v: mp.psi(m, v + n) - mp.psi(m, v), x)
+    np.testing.assert_allclose(value, truth, rtol=1e-13)
+
+
+def test_rises_differentiate_in_both_arguments():
+    """Also where only one of them is differentiated, or both."""
+    x, n = 1.7, 3.0
+
+    def both(t):
+        return special.log_rising(x + t, n + 2 * t)
+
+    by_x, by_n = jax.grad(special.log_rising, 0)(x, n), jax.grad(special.log_rising, 1)(x, n)
+    np.testing.assert_allclose(by_x, exactly(lambda v: mp.psi(0, v + n) - mp.psi(0, v), x), 1e-13)
+    np.testing.assert_allclose(by_n, exactly(lambda v: mp.psi(0, v + n), x), 1e-13)
+    np.testing.assert_allclose(jax.grad(both)(0.0), by_x + 2 * by_n, rtol=1e-13)
+    second = jax.grad(jax.grad(both))(0.0)
+    truth = exactly(lambda v: 9 * mp.psi(1, v + n) - mp.psi(1, v), x)
+    np.testing.assert_allclose(second, truth, rtol=1e-13)

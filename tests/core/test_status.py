@@ -92,6 +92,37 @@ def test_nothing_but_zeros(family, random):
     assert honest(fit(problem(np.zeros(N), family, random=random))) == "separated"
 
 
+def test_levels_of_large_counts_are_not_separated():
+    """Twelve levels that differ by orders of magnitude know the mean far less well than so many
+    counts of one mean would."""
+    rng = np.random.default_rng(3)
+    b = rng.normal(size=12)[CODES]
+    y = rng.poisson(np.exp(10.0 + 0.3 * X[:, 1] + 3.0 * b))
+    estimate = fit(problem(y, "poisson"))
+    assert honest(estimate) == "converged"
+    np.testing.assert_allclose(estimate.params.beta[1], 0.3, atol=0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 24, 36, 42, 51])
+def test_effects_of_single_rows_take_the_place_of_a_dispersion(seed):
+    """A gamma law's dispersion falls without end, and the log-likelihood to that of log-normal
+    responses: no `converged` with a dispersion of nothing, and no failure."""
+    rng, n = np.random.default_rng(seed), 8
+    few = np.column_stack([np.ones(n), rng.normal(size=n)])
+    y = rng.gamma(2.0, 0.5, n)
+    estimate = fit(problem(y, "gamma", X=few, codes=np.arange(n, dtype=np.int32)))
+    name = honest(estimate)
+    if estimate.params.phi[0] > -5.0:
+        return
+    assert name == "converged_boundary" and estimate.limit == BOUNDARY
+    log = np.log(y)
+    residual = log - few @ np.linalg.lstsq(few, log)[0]
+    variance = np.mean(residual**2)
+    density = -0.5 * n * (np.log(2 * np.pi * variance) + 1.0) - np.sum(log)
+    np.testing.assert_allclose(estimate.log_likelihood, density, atol=1e-5)
+    np.testing.assert_allclose(estimate.params.theta[0] ** 2, variance, rtol=1e-3)
+
+
 @pytest.mark.parametrize("random", [False, True])
 @pytest.mark.parametrize("family", ["gaussian", slow("gamma"), slow("beta")])
 def test_a_constant_response_has_no_dispersion(family, random):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.columns import is_categorical, is_missing
+from jaxglmm.frontend.columns import factorise, is_categorical, is_missing
 from jaxglmm.frontend.frame import Frame
 
 COLUMNS = {
@@ -201,3 +201,12 @@ def test_a_name_used_twice() -> None:
     assert frame.column("z").tolist() == [3]
     with pytest.raises(InputError, match="several columns named 'x'"):
         frame.column("x")
+
+
+@pytest.mark.parametrize("values", [[5, 3, 9, 3], [-2, 0, -2, 7], [0, 1, 10**12], [4]])
+def test_whole_numbers_are_factorised_as_pandas_does(values) -> None:
+    numbers = np.array(values, np.int64)
+    found = factorise(numbers)
+    codes, levels = pd.factorize(numbers, sort=True)
+    np.testing.assert_array_equal(found.codes, codes)
+    pd.testing.assert_index_equal(found.categories, pd.Index(levels))

@@ -4,18 +4,21 @@
 
 FOLDER holds calls.json (the models in our words), cases/ID.json (the fits) and data/NAME.csv with
 NAME.json (the rows; level orders and origin). Kept are the models that
-Laplace's method and REML can fit with what jaxglmm has, on data that may be published;
+Laplace's method, REML and quadrature can fit with what jaxglmm has, on data that may be published;
 the rest is listed with its reason. A case of cases.json has
 
 - call: the arguments of `jaxglmm.glmm`, where "data" is a name; R_call, package: what was run.
 - log_likelihood: the best of several optimisers; aic, bic, df, num_obs of that model.
 - fixed: names (R's), estimate, se; se_kind "joint" (inverse Hessian in all parameters),
   "conditional" (given the covariance parameters) or "joint=conditional" (no such parameters).
+  thresholds: of an ordinal response, names, estimate and se.
+  further: the same of the dispersion ("disp", in our words) and zero-inflation ("zi") formulas.
   vcov_conditional: lme4's vcov given the covariance parameters, where there is one.
 - random: group, names, sd and corr of each term; of a structure its name and the parameters in
   jaxglmm's order (sd, corr, range); family_parameters: in jaxglmm's words.
 - random_effects: group, levels, terms, values and condsd of the first levels; condsd_kind
-  "conditional" (given all parameters, lme4) or "joint" (with their uncertainty, glmmTMB).
+  "conditional" (given all parameters: lme4, ordinal) or "joint" (with their uncertainty:
+  glmmTMB).
 - notes: what to know before comparing.
 """
 
@@ -31,8 +34,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 BUNDLED = HERE.parents[1] / "jaxglmm" / "datasets" / "data"
-FAMILIES = {"gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom2", "beta"}
-METHODS = {"laplace", "reml"}
+FAMILIES = {
+    *("gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "beta", "betabinomial"),
+    *("nbinom1", "nbinom2", "genpois", "compois", "student_t", "lognormal", "skew_normal"),
+    *("truncated_poisson", "truncated_nbinom1", "truncated_nbinom2"),
+    *("ordered_beta", "tweedie", "cumulative"),
+}
+METHODS = {"laplace", "reml", "agq"}
 MAX_GZ_BYTES = 300_000
 NUM_LEVELS = 10
 
@@ -71,8 +79,8 @@ def reason_to_skip(call: Json, source: Json, about: Json) -> str:
     reasons = {
         f"family {call['family']}": call["family"] not in FAMILIES,
         f"method {call['method']}": call["method"] not in METHODS,
-        "zero inflation": "zero_inflation" in call,
-        "dispersion formula": call.get("dispersion", "~ 0") != "~ 0",
+        # lme4 places the nodes by the expected information, which 25 of them do not forgive.
+        "nodes of other places": (call["method"], call["link"]) == ("agq", "cauchit"),
         "data not for publication": about["origin"].startswith("shared-only"),
         "R could not fit it": not {"fixef", "aic"} <= set(source["results"] or {}),
     }
@@ -95,8 +103,12 @@ def keep_data(folder: Path, name: str, about: Json) -> str:
 
 def compact(call: Json, source: Json) -> Json:
     results = source["results"]
-    fixed, accurate = results["fixef"], results.get("se_accurate")
-    best = source.get("loglik_best")
+    fixed, accurate = results["fixef"], results.get("se_accurate") or unscaled(results)
+    full = results.get("loglik_full")  # what nAGQ > 1 leaves out is in it
+    best = source.get("loglik_best") if full is None or call["method"] != "agq" else full
+    if full is not None and best == full:
+        results = results | criteria(best, results)
+    first = len(results.get("alpha") or [])  # thresholds come before the coefficients
     other = independent(source)
     if other:
         fixed = {"names": fixed["names"], "estimate": other["fixef"], "se": other["se"]}
@@ -111,14 +123,16 @@ def compact(call: Json, source: Json) -> Json:
         "df": results["df"],
         "num_obs": results["nobs"],
         "fixed": {
-            "names": fixed["names"],
-            "estimate": fixed["estimate"],
-            "se": accurate or fixed["se"],
+            "names": fixed["names"][first:],
+            "estimate": fixed["estimate"][first:],
+            "se": (accurate or fixed["se"])[first:],
             "se_kind": "conditional" if other else se_kind(source),
         },
+        **({"thresholds": thresholds(results)} if call["family"] == "cumulative" else {}),
+        "further": further(call, results),
         "vcov_conditional": results["vcov"] if is_linear(source) else results.get("vcov_rx"),
         "random": [random_term(term, source) for term in results.get("random") or []],
-        "family_parameters": family_parameters(call["family"], results),
+        "family_parameters": family_parameters(call, results),
         "random_effects": [
             first_levels(one, source)
             for one in results.get("ranef") or []
@@ -126,6 +140,27 @@ def compact(call: Json, source: Json) -> Json:
         ],
         "notes": notes(source),
     }
+
+
+def thresholds(results: Json) -> Json:
+    """Names, values and errors, by the delta method from the parameters of the thresholds."""
+    jacobian = results["threshold_jacobian"]
+    size = range(len(jacobian[0]))
+    variances = [
+        sum(row[i] * results["vcov"][i][j] * row[j] for i in size for j in size) for row in jacobian
+    ]
+    named = results["thresholds"]
+    return {
+        "names": list(named),
+        "estimate": list(named.values()),
+        "se": [math.sqrt(variance) for variance in variances],
+    }
+
+
+def unscaled(results: Json) -> list[float] | None:
+    """nlme's errors under ML without the factor sqrt(n / (n - p)) that its summary has."""
+    matrix = results.get("varFix")
+    return None if matrix is None else [math.sqrt(row[i]) for i, row in enumerate(matrix)]
 
 
 def se_kind(source: Json) -> str:
@@ -154,8 +189,9 @@ def criteria(log_likelihood: float, results: Json) -> Json:
 def random_term(term: Json, source: Json) -> Json:
     corr, structure = term.get("corr"), term.get("structure", "us")
     if structure in ("us", "diag"):
-        return {"group": term["group"], "names": term["names"], "sd": term["sd"], "corr": corr}
-    own: Json = {"group": term["group"], "structure": structure}
+        own = {"group": term["group"], "names": term["names"], "sd": term["sd"], "corr": corr}
+        return own | component(term)
+    own = {"group": term["group"], "structure": structure}
     if structure in ("ou", "exp", "gau"):
         theta = source["results"]["internal_par"]["theta"]
         other = independent(source)
@@ -172,14 +208,53 @@ def random_term(term: Json, source: Json) -> Json:
     return own | {"sd": term["sd"], "corr": below}
 
 
-def family_parameters(family: str, results: Json) -> dict[str, float]:
+def component(part: Json) -> Json:
+    """The formula that a random term stands in, where it is not the main one."""
+    own = part.get("component", "cond")
+    return {} if own == "cond" else {"component": own}
+
+
+def further(call: Json, results: Json) -> Json:
+    """Coefficients of the other formulas: log sigma of gaussian where R has the log variance (or a
+    ratio of deviations), log phi of gamma where it has the log shape."""
+    factor = {"gaussian": 0.5, "gamma": -1.0}.get(call["family"], 1.0)
+    found = {}
+    for name, scale in (("disp", factor), ("zi", 1.0)):
+        own = results.get(f"fixef_{name}")
+        if own and call.get("dispersion" if name == "disp" else "zero_inflation", "~ 0") != "~ 0":
+            estimate = [scale * value for value in own["estimate"]]
+            se = [abs(scale) * value for value in own["se"]]
+            found[name] = {"names": own["names"], "estimate": estimate, "se": se}
+    if results.get("var_struct"):
+        ratios = results["var_struct"]
+        logs = [math.log(value) for value in (results["sigma"], *ratios["par"])]
+        found["disp"] = {"names": ["(Intercept)", *ratios["names"]], "estimate": logs, "se": None}
+    return found
+
+
+def family_parameters(call: Json, results: Json) -> dict[str, float]:
     """sigma() of R in jaxglmm's words: Var = phi mu^2 for gamma, mu + mu^2/size for nbinom2."""
-    sigma = results.get("sigma")
+    if call.get("dispersion", "~ 0") != "~ 0":
+        return {}
+    family, sigma = call["family"], results.get("sigma")
     natural = {
         "gaussian": lambda: {"sigma": sigma},
         "gamma": lambda: {"phi": sigma**2},
         "nbinom2": lambda: {"size": sigma},
         "beta": lambda: {"phi": sigma},
+        "betabinomial": lambda: {"phi": sigma},
+        "nbinom1": lambda: {"phi": sigma},
+        "genpois": lambda: {"phi": sigma},
+        "student_t": lambda: {"sigma": sigma, "df": math.exp(results["internal_par"]["psi"][0])},
+        "compois": lambda: {"phi": sigma},
+        "tweedie": lambda: {"phi": sigma, "power": results["family_params"]["Tweedie power"]},
+        "ordered_beta": lambda: (
+            {"phi": sigma}
+            | {
+                f"{end}_cutoff": results["family_params"][f"{end} cutoff"]
+                for end in ("lower", "upper")
+            }
+        ),
     }
     return natural[family]() if family in natural and sigma is not None else {}
 
@@ -192,8 +267,8 @@ def first_levels(one: Json, source: Json) -> Json:
         "terms": [position(term) for term in one["terms"]],
         "values": one["values"][keep],
         "condsd": (one.get("condsd") or [])[keep],
-        "condsd_kind": "conditional" if source["package"] == "lme4" else "joint",
-    }
+        "condsd_kind": "conditional" if source["package"] in ("lme4", "ordinal") else "joint",
+    } | component(one)
 
 
 def position(term: str) -> str:

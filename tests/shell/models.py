@@ -34,11 +34,16 @@ def data(name: str) -> pd.DataFrame:
     return jg.datasets.load(CALLS[name][1])
 
 
+def fit_anew(name: str) -> jg.GLMM:
+    """A fit of one's own, whose programs are in memory after it."""
+    formula, _, arguments = CALLS[name]
+    return jg.glmm(formula, data(name), **arguments)
+
+
 @functools.cache
 def fit(name: str) -> jg.GLMM:
     """The shared fit of a model."""
-    formula, _, arguments = CALLS[name]
-    return jg.glmm(formula, data(name), **arguments)
+    return fit_anew(name)
 
 
 def _columns(name: str, d: pd.DataFrame) -> list[Any]:

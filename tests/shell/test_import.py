@@ -70,7 +70,7 @@ def test_every_name_resolves_without_changing_jax_or_compiling() -> None:
 
 
 def test_no_module_hides_a_function() -> None:
-    modules = ["datasets", "families", "links", "covariance"]
+    modules = ["datasets", "families", "links", "covariance", "priors"]
     assert output(PUBLIC) == str(modules)
 
 

@@ -17,6 +17,12 @@ def test_complete_separation(formula: str) -> None:
     assert -1e-4 < fit.log_likelihood <= 0.0
 
 
+@pytest.mark.parametrize("formula", [FIXED, MIXED])
+def test_complete_separation_of_categories(formula: str) -> None:
+    fit = checked(formula, table(y=np.searchsorted([-0.5, 0.5], X)), "cumulative")
+    assert fit.status == "separated" and not fit.converged
+
+
 @pytest.mark.parametrize("formula", ["y ~ f", "y ~ f + (1 | g)"])
 def test_a_level_without_successes(formula: str) -> None:
     y, f = (np.arange(24) % 3 == 0).astype(float), np.tile(["a", "b"], 12)
@@ -26,7 +32,7 @@ def test_a_level_without_successes(formula: str) -> None:
 
 
 @pytest.mark.parametrize("formula", [FIXED, MIXED])
-@pytest.mark.parametrize("family", ["poisson", "nbinom2"])
+@pytest.mark.parametrize("family", ["poisson", "nbinom1", "nbinom2", "genpois"])
 def test_all_zero_counts(family: str, formula: str) -> None:
     fit = checked(formula, table(y=np.zeros(24)), family)
     assert fit.status == "separated" and not fit.converged
@@ -45,21 +51,49 @@ CONSTANT = {
     "gamma": (3.0, {"nonfinite"}),
     "inverse_gaussian": (3.0, {"nonfinite"}),
     "beta": (0.3, {"nonfinite"}),
+    "lognormal": (3.0, {"nonfinite"}),
+    "student_t": (3.0, {"nonfinite"}),
+    "skew_normal": (3.0, {"nonfinite"}),
+    "genpois": (3.0, {"nonfinite"}),
     "poisson": (3.0, {"converged_boundary"}),
+    "nbinom1": (3.0, {"converged_boundary"}),
     "nbinom2": (3.0, {"converged_boundary"}),
+    "truncated_poisson": (3.0, {"converged_boundary"}),
+    "truncated_nbinom1": (3.0, {"converged_boundary"}),
+    "truncated_nbinom2": (3.0, {"converged_boundary"}),
+    "ordered_beta": (0.3, {"nonfinite"}),
+    "zero_one_beta": (0.3, {"nonfinite"}),
+    "tweedie": (3.0, {"nonfinite"}),
+    # With random effects the Laplace surface has ridges as narrow as the law becomes.
+    "compois": (3.0, {"converged_boundary", "nonfinite"}),
 }
 
 
 def test_every_family_is_tried_with_a_constant_response() -> None:
-    assert set(CONSTANT) | {"binomial"} == set(jg.families.REGISTRY)
+    untried = {"binomial", "betabinomial", "cumulative"}
+    assert set(CONSTANT) | untried == set(jg.families.REGISTRY)
+
+
+# These take long to compile.
+DEAR = (
+    "ordered_beta",
+    "zero_one_beta",
+    "compois",
+    "truncated_nbinom1",
+    "truncated_nbinom2",
+    "skew_normal",
+    "tweedie",
+)
 
 
 @pytest.mark.parametrize("formula", [FIXED, MIXED])
-@pytest.mark.parametrize("family", CONSTANT)
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=pytest.mark.slow) if f in DEAR else f for f in CONSTANT]
+)
 def test_constant_response(family: str, formula: str) -> None:
     value, expected = CONSTANT[family]
     fit = checked(formula, table(y=np.full(24, value)), family)
-    if family == "poisson" and formula == FIXED:
+    if family in ("poisson", "truncated_poisson") and formula == FIXED:
         expected = {"converged"}
     assert fit.status in expected
     if fit.converged:
@@ -83,3 +117,22 @@ def test_as_many_columns_as_rows() -> None:
     counts = checked("y ~ f", data, "poisson")
     assert counts.converged
     np.testing.assert_allclose(counts.fitted(), data["y"], rtol=1e-6)
+
+
+def test_a_parameter_without_a_maximum_is_named() -> None:
+    counts = np.resize([2.0, 3.0, 3.0, 4.0], 24)
+    fit = checked(FIXED, table(y=counts), "nbinom2")
+    assert fit.status == "converged_boundary"
+    assert "size is infinite: 'poisson' fits as well" in fit.status_message
+    nothing = checked(FIXED, table(y=np.zeros(24)), "nbinom2")
+    assert "Every response 'y' is zero." in nothing.status_message
+
+
+@pytest.mark.slow
+def test_single_trials_say_nothing_of_their_correlation() -> None:
+    bits = table(y=np.random.default_rng(3).integers(0, 2, 24))
+    fit = checked(FIXED, bits, "betabinomial")
+    assert fit.status == "rank_deficient"
+    assert "nothing of phi: 'binomial' is the same model" in fit.status_message
+    plain = jg.glmm(FIXED, bits, "binomial")
+    np.testing.assert_allclose(fit.log_likelihood, plain.log_likelihood, rtol=1e-9)

@@ -24,6 +24,7 @@ def table() -> pd.DataFrame:
     d["n"] = 5
     d["share"] = 0.2 * d["k"]
     d["p"] = np.linspace(0.1, 0.9, 20)
+    d["p1"] = d["p"].where(d["row"] != 3, 1.0)
     d["w"] = 1.0
     d["lost"] = np.nan
     d["bad_w"] = -1.0
@@ -64,6 +65,8 @@ FORMULAS = [
     ("y ~ ou(g | h)", ("'ou'", "'g'", "categories", "ar1(0 + g | h)")),
     ("y ~ ar1(x | g)", ("'ar1'", "'x'", "ar1(0 + factor(x) | g)")),
     ("y ~ foo(x | g)", ("foo",)),
+    ("y ~ (1 | s | g)", ("'s'", "only this one", "(1 | g)")),
+    ("y ~ (1 | s | g) + (0 + x | s | h)", ("'s'", "only this one")),
     ("log(negative) ~ x", ("log(negative)", "subset=")),
     ("y ~ log(negative)", ("log(negative)", "subset=")),
     ("g ~ x", ("'g'", "numeric")),
@@ -88,21 +91,67 @@ SUPPORTS = [
     ("beta", 0.0, ("between 0 and 1", "row 3")),
     ("beta", 1.0, ("between 0 and 1", "row 3")),
     ("beta", 7.0, ("between 0 and 1", "row 3")),
+    ("beta", 0.0, ("ordered_beta", "zero_one_beta", "zero_inflation='~ 1'")),
+    ("beta", 1.0, ("ordered_beta", "zero_one_beta")),
+    ("zero_one_beta", 1.01, ("between 0 and 1", "row 3", "1.01")),
+    ("ordered_beta", 1.01, ("between 0 and 1", "row 3", "1.01")),
+    ("ordered_beta", -0.1, ("between 0 and 1", "row 3", "-0.1")),
+    ("tweedie", -0.5, ("zero or more", "row 3", "-0.5")),
+    ("compois", 1.5, ("whole numbers", "row 3", "1.5")),
+    ("compois", -1.0, ("whole numbers", "row 3")),
     ("binomial", 2.0, ("between 0 and 1", "row 3", "trials")),
     ("binomial", -0.5, ("between 0 and 1", "row 3")),
+    ("betabinomial", 2.0, ("between 0 and 1", "row 3", "trials")),
+    ("nbinom1", -1.0, ("whole numbers", "row 3")),
+    ("genpois", 0.5, ("whole numbers", "row 3")),
+    ("lognormal", 0.0, ("greater than zero", "row 3", "zero_inflation='~ 1' (gamma, lognormal)")),
+    ("truncated_poisson", 0.0, ("one or more", "row 3", "zero_inflation=", "hurdle", "poisson")),
+    ("truncated_nbinom1", 0.0, ("one or more", "row 3", "zero_inflation=")),
+    ("truncated_nbinom2", 1.5, ("whole numbers", "row 3")),
 ]
 
 
 @pytest.mark.parametrize(("family", "value", "words"), SUPPORTS)
 def test_responses_outside_the_support(family: str, value: float, words: Any) -> None:
     data = table()
-    data["r"] = {"beta": 0.5, "binomial": 1.0}.get(family, 2.0)
+    unit = jg.families.get(family).support.startswith("unit")
+    data["r"] = 0.5 if unit else 1.0 if "binomial" in family else 2.0
     data.loc[3, "r"] = value
     refused("r ~ x + (1 | g)", ("'r'", *words), data, family=family)
 
 
 def test_every_family_is_asked_about_its_support() -> None:
-    assert {s[0] for s in SUPPORTS} == set(jg.families.REGISTRY) - {"gaussian"}
+    asked = {n for n, law in jg.families.REGISTRY.items() if law.support not in ("real", "ordinal")}
+    assert {s[0] for s in SUPPORTS} == asked
+
+
+def test_an_ordinal_response_with_an_empty_category() -> None:
+    data = table()
+    data["o"] = pd.Categorical(data["k"], categories=[0, 1, 2, 3, 4], ordered=True)
+    refused("o ~ x + (1 | g)", ("'o'", "category '4'", "merge"), data, family="cumulative")
+    words = ("'o'", "categories '3', '4'", "remove_unused_categories")
+    kept = data["k"].to_numpy() < 3
+    refused("o ~ x", words, data, family="cumulative", subset=kept)
+    refused("o ~ x", words, data, family="cumulative", weights=kept.astype(float))
+
+
+def test_ordinal_responses_that_are_none() -> None:
+    refused("only ~ x", ("'only'", "1 categories", "2 to 50"), family="cumulative")
+    many = pd.DataFrame({"m": np.arange(60.0), "x": np.arange(60) % 7})
+    refused("m ~ x", ("'m'", "60 categories", "another family"), many, family="cumulative")
+    refused("k / n ~ x", ("'k / n'", "ordered categories"), family="cumulative")
+    refused("k ~ x", ("'k'", "without trials"), family="cumulative", trials="n")
+
+
+@pytest.mark.parametrize("family", ["cumulative", "ordered_beta", "zero_one_beta"])
+def test_links_that_are_no_distribution_function(family: str) -> None:
+    refused("share ~ x", ("'log'", family, "'logit'"), family=family, link="log")
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0, 0.5])
+def test_tweedie_powers(power: float) -> None:
+    with pytest.raises(jg.InputError, match="between 1 and 2"):
+        jg.families.Tweedie(power=power)
 
 
 def test_a_response_that_is_never_finite() -> None:
@@ -137,16 +186,24 @@ ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("y ~ x", {"link": float("nan")}, ("link",)),
     ("y ~ x", {"link": np.exp}, ("link", "jaxglmm.links.Link")),
     ("y ~ x", {"method": "lapalce"}, ("method", "'lapalce'", "laplace")),
-    ("y ~ x", {"method": "mpl"}, ("mpl", "not yet supported", "laplace", "reml")),
-    ("y ~ x", {"method": "agq"}, ("agq", "not yet supported")),
-    ("y ~ x", {"quadrature_points": 9}, ("quadrature_points", "not yet supported")),
-    ("y ~ x", {"zero_inflation": "~ 1"}, ("zero_inflation", "not yet supported")),
-    ("y ~ x", {"dispersion": "~ x"}, ("dispersion", "not yet supported", "~ 0")),
+    ("y ~ x", {"zero_inflation": "~ 1"}, ("zero_inflation", "'gaussian'", "poisson", "gamma")),
+    (
+        "share ~ x",
+        {"zero_inflation": "~ 1", "family": "ordered_beta"},
+        ("zero_inflation", "'ordered_beta'", "zero_one_beta", "truncated_poisson"),
+    ),
+    ("p1 ~ x", {"zero_inflation": "~ 1", "family": "beta"}, ("'p1'", "row 3", "zero_one_beta")),
+    ("k ~ x", {"zero_inflation": "y ~ 1", "family": "poisson"}, ("begins with '~'",)),
+    ("k ~ x", {"zero_inflation": 1, "family": "poisson"}, ("zero_inflation", "int")),
+    ("k ~ x", {"zero_inflation": "~ xx", "family": "poisson"}, ("'xx'", "Did you mean 'x'")),
+    ("k ~ x", {"zero_inflation": "~ k", "family": "poisson"}, ("'k'", "Remove")),
+    ("k ~ x", {"dispersion": "~ x", "family": "poisson"}, ("dispersion", "'poisson'", "nbinom2")),
     ("y ~ x", {"dispersion": "~ 0"}, ("dispersion", "no random effects")),
     ("y ~ (1 | g)", {"dispersion": "~ 0"}, ("dispersion", "rows 0, 4 ", "same random effects")),
     ("k ~ (1 | g)", {"dispersion": "~ 0", "family": "poisson"}, ("dispersion", "'poisson'")),
-    ("y ~ (1 | g)", {"dispersion": 3}, ("dispersion", "int", "~ 0")),
-    ("y ~ x", {"thresholds": "equidistant"}, ("thresholds", "not yet supported")),
+    ("y ~ (1 | g)", {"dispersion": 3}, ("dispersion", "int", "one-sided")),
+    ("y ~ x", {"thresholds": "equidistant"}, ("thresholds", "'cumulative'", "Leave")),
+    ("k ~ x", {"family": "cumulative", "thresholds": "equal"}, ("thresholds", "'equidistant'")),
     ("y ~ h", {"contrasts": "helmert"}, ("contrasts", "'helmert'", "'treatment'")),
     ("y ~ h", {"contrasts": {"x": "sum"}}, ("contrasts", "'x'", "h")),
     ("y ~ (1 | g)", {"covariance": {"g": "ar1"}}, ("'ar1'", "order", "(1 | g)")),
@@ -161,6 +218,10 @@ ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("y ~ x", {"family": "gamma", "link": "logit"}, ("link", "'logit'", "'log'")),
     ("k ~ x", {"family": "poisson", "link": "cloglog"}, ("link", "'cloglog'", "'log'")),
     ("k ~ x", {"family": "nbinom2", "link": "probit"}, ("link", "'probit'")),
+    ("y ~ x", {"family": "truncated_poisson", "link": "logit"}, ("link", "'logit'", "'log'")),
+    ("negative ~ x", {"family": "student_t", "link": "log"}, ("link", "negative", "identity")),
+    ("y ~ x", {"family": "student_t", "trials": "n"}, ("trials=", "binomial", "Leave")),
+    ("k / p ~ x", {"family": "betabinomial"}, ("p", "whole")),
     ("negative ~ x", {"link": "log"}, ("link", "'log'", "negative", "identity")),
     ("y ~ x", {"link": "logit"}, ("link", "'logit'", "'y'", "identity")),
     # Starts.

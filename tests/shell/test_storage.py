@@ -40,6 +40,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "trials": ("share ~ x + (1 | g)", {"family": "binomial", "trials": "n"}),
     "power link": ("y ~ x + (1 | g)", {"family": "gamma", "link": 0.3}),
     "instance": ("y ~ x + (1 | g)", {"family": jg.families.Gamma(), "link": jg.links.get("log")}),
+    "known degrees of freedom": ("y ~ x + (1 | g)", {"family": jg.families.StudentT(df=4.0)}),
     "control": (
         "y ~ scale(x) + level + when + (1 | g)",
         {

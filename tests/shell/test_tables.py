@@ -250,3 +250,14 @@ def test_tables_are_fresh_copies() -> None:
     first = fit.fixed_effects()
     first.loc[0, "estimate"] = 99.0
     assert fit.fixed_effects().loc[0, "estimate"] != 99.0
+
+
+def test_limits_of_a_parameter_of_either_sign() -> None:
+    rng = np.random.default_rng(2)
+    y = -stats.skewnorm(5.0).rvs(200, random_state=rng)
+    fit = jg.glmm("y ~ 1", {"y": y}, "skew_normal")
+    shape = fit.covariance_parameters().set_index("name1").loc["shape"]
+    assert shape["estimate"] < 0
+    width = stats.norm.ppf(0.975) * shape["std_error"]
+    np.testing.assert_allclose(shape["conf_low"], shape["estimate"] - width, rtol=1e-12)
+    np.testing.assert_allclose(shape["conf_high"], shape["estimate"] + width, rtol=1e-12)

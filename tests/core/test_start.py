@@ -1,0 +1,176 @@
+"""Starting values of several factors: sums over pairs of levels, and how near the optimum."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import linalg
+
+from jaxglmm import families, status
+from jaxglmm.ascent.shared import Columns, shared_squares
+from jaxglmm.ascent.start import start
+from jaxglmm.design import Problem, make_problem
+from jaxglmm.params import Params
+from jaxglmm.predictor import reduce
+from jaxglmm.rows import Rows, arrange
+
+from .zoo import fit, grouping, slow
+
+SDS = (0.6, 0.9)
+
+
+def simulated(
+    family: str, codes: tuple[np.ndarray, ...], sds: tuple[float, ...] = SDS, order: str = "drawn"
+) -> Problem:
+    """y ~ x + (1 | each factor); a gaussian's sigma is 1."""
+    rng = np.random.default_rng(7)
+    n = len(codes[0])
+    x = rng.normal(size=n)
+    eta = 0.3 + 0.4 * x
+    for code, sd in zip(codes, sds, strict=True):
+        eta = eta + sd * rng.normal(size=code.max() + 1)[code]
+    y = {
+        "gaussian": lambda: rng.normal(eta),
+        "binomial": lambda: rng.binomial(1, 1 / (1 + np.exp(-eta))),
+        "poisson": lambda: rng.poisson(np.exp(eta)),
+        "gamma": lambda: rng.gamma(2.0, np.exp(eta) / 2.0),
+    }[family]() * 1.0
+    new = rng.permutation(n) if order == "mixed" else np.arange(n)
+    groups = tuple(grouping(code[new], np.ones((n, 1))) for code in codes)
+    X = np.column_stack([np.ones(n), x])[new]
+    return make_problem(y[new], X, families.get(family), groups)
+
+
+def crossed(n: int, *levels: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(5)
+    return tuple((k * rng.uniform(size=n) ** 1.5).astype(np.int32) for k in levels)
+
+
+def params_at_start(problem: Problem) -> Params:
+    return jax.tree.map(np.asarray, jax.jit(lambda p: start(arrange(p)).params)(problem))
+
+
+def columns_of(rows: Rows, k: int, w: jax.Array, centred: float) -> Columns:
+    """Two columns; trusts are any numbers."""
+    sums = jnp.stack([reduce(rows, k, z * w) for z in rows.Z[k]])
+    information = jnp.stack([reduce(rows, k, z * z * w) for z in rows.Z[k]])
+    trust = 1.0 / (1.0 + information)
+    own = jnp.sum(trust * information**2, axis=1)
+    return Columns(information, information, sums, trust, own, jnp.full(2, centred))
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels", "rtol"),
+    [("crossed", (9, 6), 1e-10), ("nested", (12, 4), 1e-10), ("crossed", (300, 200), 0.05)],
+)
+def test_shared_squares(kind: str, levels: tuple[int, int], rtol: float) -> None:
+    """Against Z'WZ written out; more pairs than the table has places within their error."""
+    rng, n = np.random.default_rng(2), 40 * max(levels)
+    first = rng.integers(0, levels[0], n)
+    second = first % levels[1] if kind == "nested" else rng.integers(0, levels[1], n)
+    Z = np.column_stack([np.ones(n), rng.normal(size=n)])
+    groups = (grouping(first, Z), grouping(second, Z[:, ::-1]))
+    X, y, weights = np.ones((n, 1)), np.zeros(n), rng.uniform(0.5, 2.0, n)
+    problem = make_problem(y, X, families.get("poisson"), groups, weights=weights)
+    rows = arrange(problem)
+    w = rows.multiplier
+    of = (columns_of(rows, 0, w, 0.9), columns_of(rows, 1, w, 0.8))
+    there, back = shared_squares(rows, (0, 1), of, w[None])
+    one_hot = [np.eye(int(c.max()) + 1)[c] for c in (first, second)]
+    for j, i in np.ndindex(2, 2):
+        left, right = one_hot[0] * Z[:, [j]], one_hot[1] * Z[:, [1 - i]]
+        A = left.T @ (weights[:, None] * right)
+        mean = np.outer(left.T @ weights, right.T @ weights) / weights.sum()
+        for value, M, C, k, own in ((there, A, mean, 0, (j, i)), (back, A.T, mean.T, 1, (i, j))):
+            g = np.asarray(of[k].trust)[own[0], : len(M)]
+            squares = g @ M**2
+            wanted = np.minimum((g @ (M - C) ** 2).sum() / 0.8, squares.sum())
+            np.testing.assert_allclose(value[own], wanted, rtol=rtol, atol=rtol * squares.sum())
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_balanced_gaussian(nested: bool) -> None:
+    """Moments of balanced nested factors are the maximum of the likelihood, to the error of the
+    loops; those of crossed ones differ by a level in the degrees of freedom."""
+    first = np.repeat(np.arange(60), 4)
+    second = first // 5 if nested else np.tile(np.arange(4), 60)
+    problem = simulated("gaussian", (first, second))
+    problem = problem.replace(X=problem.X[:, :1], predictors=(0,))
+    begin, best = params_at_start(problem), fit(problem).params
+    np.testing.assert_allclose(begin.theta, np.abs(best.theta), rtol=1e-6 if nested else 0.25)
+    np.testing.assert_allclose(begin.phi, best.phi, atol=1e-6 if nested else 0.02)
+
+
+@pytest.mark.parametrize("family", ["gaussian", slow("binomial"), "poisson", slow("gamma")])
+@pytest.mark.parametrize("nested", [False, True])
+def test_near_the_optimum(family: str, nested: bool) -> None:
+    """Every standard deviation within three standard errors of its estimate."""
+    first, second = crossed(4000, 200, 40)
+    problem = simulated(family, (first, first % 40 if nested else second))
+    begin, best = params_at_start(problem), fit(problem)
+    where = slice(2, 4)
+    error = np.sqrt(np.diag(linalg.inv(-best.hessian)))[where]
+    np.testing.assert_array_less(np.abs(begin.theta - np.abs(best.params.theta)), 3.0 * error)
+
+
+def test_order_of_rows() -> None:
+    codes = crossed(3000, 300, 100)
+    one, other = (params_at_start(simulated("poisson", codes, order=o)) for o in ("drawn", "mixed"))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_the_same_factor_twice(family: str) -> None:
+    """Only the sum of the variances is known: it is what one factor alone has.
+
+    But for the weights of levels, and the rows' own variance that one factor does not estimate.
+    """
+    code = crossed(2000, 50)[0]
+    problem = simulated(family, (code, code))
+    once = params_at_start(problem.replace(groupings=problem.groupings[:1]))
+    twice = params_at_start(problem)
+    np.testing.assert_allclose(np.sum(twice.theta**2), once.theta[0] ** 2, rtol=0.3)
+
+
+def test_a_factor_without_variance() -> None:
+    """It starts at a fifth of a level's own error, never at zero, where the slope is zero."""
+    begin = params_at_start(simulated("gaussian", crossed(3000, 60, 30), (0.0, 0.8)))
+    assert 0.0 < begin.theta[0] < 0.2
+    assert 0.5 < begin.theta[1] < 1.2
+
+
+def of_large_variance(family: str, seed: int, levels: int, size: int) -> Problem:
+    """Intercepts and slopes of deviation 3, correlated."""
+    rng = np.random.default_rng(seed)
+    code, x = np.repeat(np.arange(levels), size), rng.normal(size=levels * size)
+    b = rng.normal(size=(2, levels)) * 3.0
+    eta = 0.5 * x + b[0][code] + (0.5 * b[0] + np.sqrt(0.75) * b[1])[code] * x
+    mu = np.minimum(np.exp(eta), 1e9)
+    y = rng.gamma(2.0, mu / 2.0) if family == "gamma" else rng.poisson(mu) * 1.0
+    X = np.column_stack([np.ones_like(x), x])
+    return make_problem(y, X, families.get(family), (grouping(code, X),))
+
+
+def test_counts_of_very_different_size() -> None:
+    """The few largest do not hide the random effects."""
+    for seed in range(4):
+        begin = params_at_start(of_large_variance("poisson", seed, 30, 5))
+        assert np.all((np.abs(begin.theta[[0, 2]]) > 0.6) & (np.abs(begin.theta[[0, 2]]) < 15.0))
+
+
+def test_a_dispersion_beside_large_variances() -> None:
+    """The few largest responses do not decide on it: the truth is 1 / 2."""
+    for seed in range(4):
+        begin = params_at_start(of_large_variance("gamma", seed, 60, 5))
+        assert abs(begin.phi[0] + np.log(2.0)) < 4.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_fits_of_responses_of_very_different_size(seed: int) -> None:
+    estimate = fit(of_large_variance("gamma", seed, 60, 5))
+    assert estimate.status == status.CONVERGED
+    assert abs(estimate.params.phi[0] + np.log(2.0)) < 1.0
