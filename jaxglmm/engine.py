@@ -5,7 +5,7 @@ from __future__ import annotations
 from jax import Array
 
 from jaxglmm.ascent import Estimate, maximise_rows, start
-from jaxglmm.ascent.pseudo import predictor_at
+from jaxglmm.ascent.pseudo import eta_at
 from jaxglmm.ascent.reduction import expand, reduce, reduce_params
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
@@ -52,7 +52,7 @@ def log_likelihood(params: Params, problem: Problem) -> Array:
     if rows.by_pseudo_data:
         plain = rows.random_only
         u = find_mode(plain, choose(plain), params, zeros(plain))
-        rows = linearised(rows, predictor_at(plain, params, u))
+        rows = linearised(rows, eta_at(plain, params, u))
         params = to_working(problem.family, params)
     inner, begin = inward(rows, params, zeros(rows.random_only))
     return criterion.marginal(rows, choose(rows), inner, begin) + constant(rows)

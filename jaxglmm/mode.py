@@ -73,6 +73,12 @@ def zeros(rows: Rows) -> Effects:
     return tuple(jnp.zeros(shape, rows.dtype) for shape in shapes)
 
 
+def predictor_at(rows: Rows, params: Params, u: Effects) -> Predictors:
+    """eta of every linear predictor at parameters and effects."""
+    b = random_effects(relative_factors(rows, params.theta), u)
+    return linear_predictor(rows, params.beta, b)
+
+
 def gradient(rows: Rows, params: Params, u: Effects) -> Effects:
     """d/du of log p(y | u) - |u|^2 / 2."""
     lam = relative_factors(rows, params.theta)

@@ -14,15 +14,9 @@ from jaxglmm.ascent.estimate import Estimate
 from jaxglmm.ascent.maximum import Maximum
 from jaxglmm.factor import choose
 from jaxglmm.marginal.pseudo import from_working, linearised, log_sigma_share
-from jaxglmm.mode import find_mode, zeros
+from jaxglmm.mode import find_mode, predictor_at, zeros
 from jaxglmm.params import Params
-from jaxglmm.predictor import (
-    Effects,
-    linear_predictor,
-    random_effects,
-    relative_factors,
-    total,
-)
+from jaxglmm.predictor import Effects, total
 from jaxglmm.rows import Rows
 
 
@@ -58,14 +52,14 @@ def iterate(rows: Rows, first: Params, fit: Callable[[Rows], Maximum], limits: L
     """
     plain = rows.random_only
     u = find_mode(plain, choose(plain), first, zeros(plain))
-    begin = predictor_at(plain, first, u)
+    begin = eta_at(plain, first, u)
 
     def fit_at(eta: Array) -> Maximum:
         return fit(linearised(rows, eta))
 
     def body(state: _State) -> _State:
         end = fit_at(state.eta)
-        eta = predictor_at(plain, end.params, end.u)
+        eta = eta_at(plain, end.params, end.u)
         size = jnp.maximum(_length(rows, eta), _length(rows, state.eta))
         moved = _length(rows, eta - state.eta) / jnp.where(size > 0, size, 1.0)
         passes = state.passes + end.passes
@@ -83,10 +77,9 @@ def iterate(rows: Rows, first: Params, fit: Callable[[Rows], Maximum], limits: L
     return Fixed(linearised(rows, end.behind), top, end.iterations)
 
 
-def predictor_at(rows: Rows, params: Params, u: Effects) -> Array:
-    """eta of every row, at effects u."""
-    lam = relative_factors(rows, params.theta)
-    (eta,) = linear_predictor(rows, params.beta, random_effects(lam, u))
+def eta_at(rows: Rows, params: Params, u: Effects) -> Array:
+    """eta of every row, at effects u, of a law with one linear predictor."""
+    (eta,) = predictor_at(rows, params, u)
     return jnp.broadcast_to(eta, rows.y.shape)
 
 

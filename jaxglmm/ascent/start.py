@@ -12,6 +12,7 @@ from jax import Array
 from jaxglmm import curvature
 from jaxglmm.ascent.moments import joint_moments, limits
 from jaxglmm.likelihood import log_kernel, score_and_weights
+from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Effects,
@@ -20,11 +21,8 @@ from jaxglmm.predictor import (
     fixed_change,
     fixed_column,
     fixed_part,
-    linear_predictor,
     offsets,
-    random_effects,
     reduce,
-    relative_factors,
     sum_columns,
     total,
     transpose_fixed,
@@ -156,9 +154,7 @@ def _expected(rows: Rows, beta: Array, fitted: Array, phi: Array) -> Array:
 
 def information(rows: Rows, params: Params, u: Effects) -> Array:
     """X' W X at these means of the responses; comparable with that of `Start`."""
-    lam = relative_factors(rows, params.theta)
-    eta = linear_predictor(rows, params.beta, random_effects(lam, u))
-    return _information(rows, _derivatives(rows, eta, params.phi)[1])
+    return _information(rows, _derivatives(rows, predictor_at(rows, params, u), params.phi)[1])
 
 
 def _information(rows: Rows, weights: Predictors) -> Array:

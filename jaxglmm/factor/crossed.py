@@ -113,11 +113,7 @@ class CrossedFactor(AbstractFactor):
 
     def _mix(self, M: Array, factors: tuple[Array, ...], *, outward: bool = False) -> Array:
         """M Lambda over the inner effects along the last axis (M Lambda' if `outward`)."""
-        form = "...il,ji->...jl" if outward else "...il,ij->...jl"
-        inner = self.groupings[1:]
-        parts = joined.split(M, joined.latent(inner) if outward else inner)
-        mixed = [jnp.einsum(form, v, L) for v, L in zip(parts, factors[1:], strict=True)]
-        return jnp.concatenate([v.reshape(*M.shape[:-1], -1) for v in mixed], axis=-1)
+        return joined.mix(M, factors[1:], self.groupings[1:], outward=outward)
 
     def spread(self, P: Bordered, factors: tuple[Array, ...]) -> Bordered:
         border = self._mix(P.border, factors, outward=True)
@@ -211,9 +207,7 @@ class CrossedFactor(AbstractFactor):
         given, latent = joined.given(self.groupings), joined.latent(self.groupings)
         border = A.border.reshape(-1, A.inner.shape[0])
         full = jnp.block([[_dense(A.blocks), border], [border.T, A.inner]])
-        parts = zip(joined.split(full, given), factors, strict=True)
-        mixed = [jnp.einsum("...il,ij->...jl", v, L) for v, L in parts]
-        K = jnp.concatenate([v.reshape(full.shape[0], -1) for v in mixed], axis=-1)
+        K = joined.mix(full, factors, self.groupings)
         # P = diag(D^-1, 0) + U S^-1 U' with U = [-V; I].
         eye = jnp.eye(factor.V.shape[-1], dtype=full.dtype)
         U = jnp.concatenate([-factor.V.reshape(-1, eye.shape[0]), eye])

@@ -60,6 +60,20 @@ def split(vector: Array, groupings: Groupings) -> Effects:
     return tuple(parts)
 
 
+def mix(
+    M: Array,
+    factors: tuple[Array, ...],
+    groupings: tuple[Structure, ...],
+    *,
+    outward: bool = False,
+) -> Array:
+    """M Lambda over the effects along the last axis (M Lambda' if `outward`)."""
+    form = "...il,ji->...jl" if outward else "...il,ij->...jl"
+    parts = split(M, latent(groupings) if outward else given(groupings))
+    mixed = [jnp.einsum(form, v, L) for v, L in zip(parts, factors, strict=True)]
+    return jnp.concatenate([v.reshape(*M.shape[:-1], -1) for v in mixed], axis=-1)
+
+
 def diagonal_blocks(matrix: Array, groupings: Groupings) -> Effects:
     """The blocks of one level each; (column, column, level) by factor."""
     blocks, start = [], 0

@@ -15,6 +15,7 @@ from jaxglmm.frontend.prediction_programs import (
     quantiles,
 )
 from jaxglmm.frontend.prediction_rows import PredictedRows, whole_prior
+from jaxglmm.inference.quantiles import scheffe, t_quantile
 from jaxglmm.inference.wald import delta_errors
 from jaxglmm.predict import bands
 from jaxglmm.predict.integral import Means
@@ -183,9 +184,9 @@ def _width(fit: GLMM, rows: PredictedRows, kind: str, known: Known, errors: Erro
     """Standard errors from an estimate to its limits."""
     df = float(fit.df_residual) if errors.df == "residual" else np.inf
     if not errors.simultaneous:
-        return bands.multiplier(errors.level, df)
+        return float(t_quantile(0.5 - 0.5 * errors.level, df))
     dim = _dimension(fit, rows, kind, known)
-    return bands.scheffe_multiplier(errors.level, dim, df)
+    return scheffe(errors.level, dim, df)
 
 
 def _dimension(fit: GLMM, rows: PredictedRows, kind: str, known: Known) -> int:

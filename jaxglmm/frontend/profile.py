@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxglmm.frontend.many.limits import Ends, find_ends
 from jaxglmm.frontend.ordinal import threshold_names
 from jaxglmm.frontend.parameters import Names, covariance_rows, parameter_names
 from jaxglmm.frontend.tables import depend_on_deviations
+from jaxglmm.inference.quantiles import t_quantile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def _limits(
     followed = followed_of(fit, names, every=every)
     low, high = np.full(len(names), np.nan), np.full(len(names), np.nan)
     if followed:
-        z = NormalDist().inv_cdf(0.5 + 0.5 * level)
+        z = float(t_quantile(0.5 - 0.5 * level))
         zeta = np.repeat([-z, z], len(followed))
         ends = _ends(fit, [*followed, *followed], zeta, progress)
         _warn_of_better(ends.gain)
@@ -156,7 +156,7 @@ def profile(
     level = check_level(level)
     check_whole("num_points", num_points, 1, 1000)
     followed = followed_of(fit, _asked(fit, parameters), every=parameters is None)
-    z = NormalDist().inv_cdf(0.5 + 0.5 * level)
+    z = float(t_quantile(0.5 - 0.5 * level))
     grid = np.delete(np.linspace(-z, z, 2 * num_points + 1), num_points)
     columns = ("parameter", "value", "zeta", "deviance")
     if not followed:

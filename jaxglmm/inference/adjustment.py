@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxglmm.inference.simultaneous import crossing, largest_of, t_quantile, t_tail
+from jaxglmm.inference.quantiles import f_tail, scheffe, t_quantile, t_tail
+from jaxglmm.inference.simultaneous import crossing, largest_of
 
 _STEPWISE = ("holm", "hochberg", "bh", "by")  # for p-values alone
 METHODS = (
@@ -92,11 +93,12 @@ def _quantile(tests: Several, level: float, method: str) -> Callable[[float], fl
     if method == "dunnett":
         return partial(_dunnett_quantile, level, number)
     if method == "scheffe":
-        return partial(_scheffe_quantile, level, _rank(correlation))
+        return partial(scheffe, level, _rank(correlation))
     if method == "mvt":
         return partial(largest_of(correlation).quantile, level)
     tails = {"sidak": -float(np.expm1(np.log(level) / number)), "bonferroni": alpha / number}
-    return partial(t_quantile, 0.5 * tails.get(method, alpha))
+    tail = 0.5 * tails.get(method, alpha)
+    return lambda df: float(t_quantile(tail, df))
 
 
 def _unadjusted(tests: Several) -> np.ndarray:
@@ -162,13 +164,7 @@ def _dunnett(tests: Several, number: int) -> np.ndarray:
 
 def _scheffe(tests: Several, number: int) -> np.ndarray:
     del number
-    from scipy import special
-
-    rank = _rank(tests.correlation)
-    x = tests.statistic**2
-    finite = np.where(np.isinf(tests.df), 1.0, tests.df)
-    with_df = special.fdtrc(rank, finite, x / rank)
-    return np.where(np.isinf(tests.df), special.chdtrc(rank, x), with_df)
+    return f_tail(tests.statistic**2, _rank(tests.correlation), tests.df)
 
 
 def _mvt(tests: Several, number: int) -> np.ndarray:
@@ -216,21 +212,13 @@ def _dunnett_tail(t: np.ndarray, number: int, df: np.ndarray) -> np.ndarray:
 
 def _dunnett_quantile(level: float, number: int, df: float) -> float:
     alpha = 1.0 - level
-    low, high = t_quantile(0.5 * alpha, df), t_quantile(0.5 * alpha / number, df)
+    low, high = (float(t_quantile(0.5 * alpha / m, df)) for m in (1, number))
 
     def apart(c: float) -> float:
         return float(_dunnett_tail(np.asarray(c), number, np.asarray(df))) - alpha
 
     # The mixture may lie above Bonferroni's; its range's part is at most that of all pairs.
     return crossing(apart, low, 2.0 * high)
-
-
-def _scheffe_quantile(level: float, rank: int, df: float) -> float:
-    from scipy import special
-
-    if np.isinf(df):
-        return float(np.sqrt(special.chdtri(rank, 1.0 - level)))
-    return float(np.sqrt(rank * special.fdtri(rank, df, level)))
 
 
 def _rank(correlation: np.ndarray) -> int:

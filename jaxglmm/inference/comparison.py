@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxglmm.inference.quantiles import f_tail
+
 
 class Null(NamedTuple):
     """The asymptotic law of a likelihood ratio under the smaller model: a mixture of chi-squared
@@ -44,11 +46,9 @@ def null_law(df: int, at_bound: int | None) -> Null:
 
 def tail(statistic: float, law: Null) -> float:
     """P(LR >= statistic), NaN if the law is not known; chi2(0) is all at zero."""
-    from scipy import special
-
     if not law.weights or np.isnan(statistic):
         return float("nan")
-    parts = [special.chdtrc(df, statistic) if df else float(statistic <= 0) for df in law.dfs]
+    parts = [float(f_tail(statistic, df)) if df else float(statistic <= 0) for df in law.dfs]
     return float(np.dot(law.weights, parts))
 
 

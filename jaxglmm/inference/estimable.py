@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxglmm.inference.freedom import Denominator
+from jaxglmm.inference.freedom import Denominator, Denominators
 from jaxglmm.inference.linear import Outcome, f_test, wald_statistic
+from jaxglmm.rank import TOLERANCE
 
 ESTIMABLE = 1e-8  # share of a function's squared length along what the data do not determine
 _ROUNDING = 1e-12  # a coefficient below this share of its row's largest is zero
-_RANK = 1e-7  # as `jaxglmm.rank`
-
-
-class Denominators(Protocol):
-    """Degrees of freedom of functions given as rows, as `jaxglmm.inference.freedom` has them."""
-
-    def each(self, L: np.ndarray) -> np.ndarray: ...
-
-    def together(self, L: np.ndarray) -> Denominator: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +156,10 @@ def _basis(L: np.ndarray, null: np.ndarray) -> np.ndarray:
     along = C @ np.where(finite[:, None], L, 0.0) @ null
     if along.size and np.abs(along).max() > 0:
         vectors, values, _ = np.linalg.svd(along)
-        rank = int(np.sum(values > _RANK * max(1.0, values[0])))
+        rank = int(np.sum(values > TOLERANCE * max(1.0, values[0])))
         C = vectors[:, rank:].T @ C
     if len(C) == 0:
         return C
     vectors, values, _ = np.linalg.svd(C @ np.where(finite[:, None], L, 0.0), full_matrices=False)
-    kept = values > _RANK * max(values[0], np.finfo(float).tiny)
+    kept = values > TOLERANCE * max(values[0], np.finfo(float).tiny)
     return (vectors[:, kept] / values[kept]).T @ C

@@ -33,15 +33,19 @@ class Denominator(NamedTuple):
     scale: float
 
 
-class Freedom(Protocol):
-    """What the classes of this module have in common."""
-
-    @property
-    def covariance(self) -> np.ndarray: ...
+class Denominators(Protocol):
+    """Degrees of freedom of contrasts given as rows."""
 
     def each(self, L: np.ndarray) -> np.ndarray: ...
 
     def together(self, L: np.ndarray) -> Denominator: ...
+
+
+class Freedom(Denominators, Protocol):
+    """What the classes of this module have in common."""
+
+    @property
+    def covariance(self) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.factor import choose
-from jaxglmm.inference.vcov import predictor_at
 from jaxglmm.likelihood import score_and_weights
+from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Effects,

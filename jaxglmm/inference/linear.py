@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxglmm.inference.freedom import Denominator, Freedom
+from jaxglmm.inference.quantiles import f_tail
 
 _RANK = 1e-10  # an eigenvalue of their correlations below this share of the largest is none
 
@@ -82,9 +83,7 @@ def _known(covariance: np.ndarray, L: np.ndarray) -> np.ndarray:
 
 def chi_squared(W: float, q: int) -> Outcome:
     """Wald's statistic against chi2(q)."""
-    from scipy import special
-
-    return Outcome(W, q, np.inf, float(special.chdtrc(q, W)) if q else np.nan)
+    return Outcome(W, q, np.inf, float(f_tail(W, q)) if q else np.nan)
 
 
 def f_test(W: float, q: int, denominator: Denominator) -> Outcome:
@@ -93,7 +92,5 @@ def f_test(W: float, q: int, denominator: Denominator) -> Outcome:
         return Outcome(np.nan, 0, np.nan, np.nan)
     if np.isinf(denominator.df):
         return chi_squared(W, q)._replace(statistic=W / q)
-    from scipy import special
-
     F = denominator.scale * W / q
-    return Outcome(F, q, denominator.df, float(special.fdtrc(q, denominator.df, F)))
+    return Outcome(F, q, denominator.df, float(f_tail(q * F, q, denominator.df)))

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxglmm.inference.quantiles import f_tail, t_quantile, t_tail
+
 _EIGENVALUE = 1e-9  # of a correlation matrix: below it a direction is none
 _EVALUATIONS = 2**21  # functions times directions
 _LEAST, _MOST = 2**12, 2**18  # directions
@@ -46,7 +48,7 @@ class Largest(NamedTuple):
         """
         length = np.linspace(0.0, 1.0, len(self.all))
         with np.errstate(divide="ignore"):
-            table = _radial_tail((c / length) ** 2, self.rank, df)
+            table = f_tail((c / length) ** 2, self.rank, df)
         some = np.interp(self.some, length, table)
         largest, total = np.max(some, axis=1), np.sum(some, axis=1)
         apart = total - np.mean(total)
@@ -59,7 +61,7 @@ class Largest(NamedTuple):
     def quantile(self, level: float, df: float) -> float:
         """c with P(max_i |T_i| <= c) = level; between those of one function and of Bonferroni."""
         alpha, number = 1.0 - level, self.some.shape[1]
-        low, high = t_quantile(0.5 * alpha, df), t_quantile(0.5 * alpha / number, df)
+        low, high = (float(t_quantile(0.5 * alpha / m, df)) for m in (1, number))
         if self.tail(low, df) <= alpha or not low < high:
             return low
         if self.tail(high, df) >= alpha:
@@ -103,30 +105,6 @@ def _directions(rank: int, number: int) -> np.ndarray:
     cube = qmc.Sobol(rank, scramble=True, rng=np.random.default_rng(1))
     normal = special.ndtri(cube.random_base2(int(np.log2(number))))
     return normal / np.sqrt(np.sum(normal**2, axis=1, keepdims=True))
-
-
-def _radial_tail(x: np.ndarray, rank: int, df: float) -> np.ndarray:
-    """P(rank F(rank, df) > x), chi-squared's at df = inf."""
-    from scipy import special
-
-    if np.isinf(df):
-        return special.chdtrc(rank, x)
-    return special.fdtrc(rank, df, x / rank)
-
-
-def t_tail(x: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """P(t(df) > x), normal at df = inf, elementwise."""
-    from scipy import special
-
-    finite = np.where(np.isinf(df), 1.0, df)
-    return np.where(np.isinf(df), special.ndtr(-x), special.stdtr(finite, -x))
-
-
-def t_quantile(tail: float, df: float) -> float:
-    """x with P(t(df) > x) = tail."""
-    from scipy import special
-
-    return -float(special.ndtri(tail) if np.isinf(df) else special.stdtrit(df, tail))
 
 
 def crossing(function: Callable[[float], float], low: float, high: float) -> float:

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.inference.vcov import after_random_effects, inverse_information, predictor_at
+from jaxglmm.inference.vcov import after_random_effects, inverse_information
 from jaxglmm.likelihood import score_and_weights
+from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Effects,

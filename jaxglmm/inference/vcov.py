@@ -12,12 +12,12 @@ from jax import Array
 from jaxglmm.arrays import minus
 from jaxglmm.factor import choose
 from jaxglmm.likelihood import score_and_weights
+from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
     Effects,
     Predictors,
     fixed_column,
-    linear_predictor,
     random_effects,
     random_part,
     relative_factors,
@@ -83,12 +83,6 @@ def conditional(rows: Rows, params: Params, u: Effects) -> Array:
         return transpose_fixed(rows, weigh(W, residual(j)))
 
     return inverse_information(rows, jax.lax.map(information, jnp.arange(rows.num_fixed)))
-
-
-def predictor_at(rows: Rows, params: Params, u: Effects) -> Predictors:
-    """eta at parameters and modes."""
-    b = random_effects(relative_factors(rows, params.theta), u)
-    return linear_predictor(rows, params.beta, b)
 
 
 def after_random_effects(

@@ -17,9 +17,9 @@ from jax import Array
 
 from jaxglmm.arrays import AnyArray
 from jaxglmm.inference.blocks import Blocks
-from jaxglmm.inference.vcov import predictor_at
 from jaxglmm.likelihood import score_and_weights
 from jaxglmm.marginal.pseudo import linearised, to_working
+from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows, Slice, by_term

@@ -2,33 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from jaxglmm.inference.wald import wald
 from jaxglmm.links.base import Range
-
-
-def multiplier(level: float, df: float = np.inf) -> float:
-    """How many standard errors a limit is away: the quantile of t(df), normal at df = inf."""
-    return float(wald(np.zeros(1), np.ones(1), level, df).high[0])
-
-
-def scheffe_multiplier(level: float, dim: int, df: float = np.inf) -> float:
-    """The same for all linear combinations of `dim` estimates together.
-
-    sqrt(dim F(level; dim, df)), sqrt(chi2(level; dim)) at df = inf (Scheffe 1953, Biometrika
-    40:87-104): of any combination |c'(estimate - truth)| / se is at most the root of the quadratic
-    form of them all.
-    """
-    from scipy import special
-
-    if dim == 0:
-        return 0.0
-    if np.isinf(df):
-        return math.sqrt(float(special.chdtri(dim, 1.0 - level)))
-    return math.sqrt(dim * float(special.fdtri(dim, df, level)))
 
 
 def dimension(*parts: np.ndarray) -> int:

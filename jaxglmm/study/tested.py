@@ -15,7 +15,8 @@ from jaxglmm.frontend.batch import Batch
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.model import ModelData, fixed_part, full_name
 from jaxglmm.frontend.parameters import Names
-from jaxglmm.inference.wald import chi_squared_tail, joint_test, wald
+from jaxglmm.inference.quantiles import f_tail
+from jaxglmm.inference.wald import joint_test, wald
 from jaxglmm.study.plan import Plan
 
 METHODS = ("wald", "lrt")
@@ -45,7 +46,7 @@ class Test:
         null = plan.fit(responses, progress, control=dataclasses.replace(control, fixed=held))
         with np.errstate(invalid="ignore"):
             statistic = 2.0 * (batch.log_likelihood - null.log_likelihood)
-        p = chi_squared_tail(np.maximum(statistic, 0.0), len(self.names))
+        p = f_tail(np.maximum(statistic, 0.0), len(self.names))
         return np.where(batch.converged & null.converged, p, np.nan), batch
 
     def _wald(self, batch: Batch) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 from scipy import integrate, special, stats
 
 from jaxglmm import families
+from jaxglmm.inference.quantiles import scheffe, t_quantile
 from jaxglmm.predict import bands
 from jaxglmm.predict.integral import Means, marginal_means, rule_of
 from jaxglmm.predict.responses import mixture, quantiles, scale_errors, variances
@@ -128,7 +129,7 @@ def test_an_unknown_variance_widens_the_limits() -> None:
 
 
 def test_scheffe_s_multiplier() -> None:
-    np.testing.assert_allclose(bands.scheffe_multiplier(0.95, 1), bands.multiplier(0.95))
+    np.testing.assert_allclose(scheffe(0.95, 1), t_quantile(0.025))
     expected = np.sqrt(3 * stats.f(3, 20).ppf(0.9))
-    np.testing.assert_allclose(bands.scheffe_multiplier(0.9, 3, 20.0), expected)
+    np.testing.assert_allclose(scheffe(0.9, 3, 20.0), expected)
     assert bands.dimension(np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]])) == 1

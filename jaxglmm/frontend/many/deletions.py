@@ -17,12 +17,11 @@ from jaxglmm.batch.deletion import by_weight, step_many, values_at, without
 from jaxglmm.control import Control
 from jaxglmm.frontend import programs
 from jaxglmm.frontend.batch import Batch
-from jaxglmm.frontend.many.design import Design, Fitted, make_design
+from jaxglmm.frontend.many.design import AbstractDesignWork, Fitted, make_design
 from jaxglmm.frontend.many.execution import carry_out
 from jaxglmm.frontend.many.program import Outcome, beside_others, described
 from jaxglmm.frontend.many.progress import Progress
 from jaxglmm.frontend.many.sizes import Needs, needs_of
-from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.params import Params
 from jaxglmm.rows import Rows
 
@@ -68,18 +67,16 @@ def delete_micro_batch(
 
 
 @dataclass(frozen=True, eq=False)
-class Deletions(AbstractWork):
+class Deletions(AbstractDesignWork):
     """The model of a fit without each unit, and last with all of them.
 
     Attributes:
-        design: of the fit.
         units: unit of each row, in the layout of the design.
         left: rows that count without each unit, and in all.
         first: parameters to start from, None for each model's own.
         exact: or one Newton step.
     """
 
-    design: Design
     units: np.ndarray
     left: np.ndarray
     first: Params | None
@@ -87,14 +84,6 @@ class Deletions(AbstractWork):
 
     def __len__(self) -> int:
         return len(self.left)
-
-    @property
-    def rows(self) -> Rows:
-        return self.design.rows
-
-    @property
-    def num_rows(self) -> int:
-        return self.design.problem.num_obs
 
     @property
     def needs(self) -> Needs:
@@ -114,11 +103,8 @@ class Deletions(AbstractWork):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Few small models take no longer than a single fit, which compiles sooner."""
-        if len(self) * self.num_rows > _FEW:
-            return super().options
-        single = programs.compiler_options(self.shared, self.rows.family.num_nodes)
-        return {**programs.SIDE_BY_SIDE, **single}
+        few = len(self) * self.num_rows <= _FEW
+        return self.options_of_few if few else super().options
 
     def codes(self, outcome: Deleted) -> np.ndarray:
         return outcome.outcome.estimate.status

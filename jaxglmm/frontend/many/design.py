@@ -16,6 +16,7 @@ from jaxglmm.design import Problem
 from jaxglmm.frontend import fitting
 from jaxglmm.frontend.build import Labels
 from jaxglmm.frontend.many.program import Outcome, Slots
+from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.inference.basis import Basis, change_basis
 from jaxglmm.params import Params
 from jaxglmm.rows import Rows, arrange
@@ -70,6 +71,21 @@ class Design:
             b=outcome.b and cut(outcome.b),
             b_variance=outcome.b_variance and cut(outcome.b_variance),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class AbstractDesignWork(AbstractWork):
+    """Models of one design."""
+
+    design: Design
+
+    @property
+    def rows(self) -> Rows:
+        return self.design.rows
+
+    @property
+    def num_rows(self) -> int:
+        return self.design.problem.num_obs
 
 
 class AbstractFitted(abc.ABC):

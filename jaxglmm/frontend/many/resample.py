@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from jaxglmm.design import Problem
 from jaxglmm.frontend.batch import Batch
 from jaxglmm.frontend.many.design import Design, Fitted, make_design
 from jaxglmm.frontend.many.execution import carry_out
-from jaxglmm.frontend.many.program import Outcome, maximise_parts
 from jaxglmm.frontend.many.progress import Progress
-from jaxglmm.frontend.many.sizes import Needs, needs_of
-from jaxglmm.frontend.many.table import parts_static
-from jaxglmm.frontend.many.work import AbstractWork
+from jaxglmm.frontend.many.sizes import Needs, needs_of_part
+from jaxglmm.frontend.many.table import AbstractParts
 from jaxglmm.pattern import Independent, Nested
 from jaxglmm.rows import Rows, arrange
 
@@ -31,7 +29,7 @@ _NUMBERS = 1 << 20  # of drawn clusters looked at together
 
 
 @dataclass(frozen=True, eq=False)
-class Draws(AbstractWork):
+class Draws(AbstractParts):
     """Tables made of drawn clusters.
 
     Attributes:
@@ -40,7 +38,7 @@ class Draws(AbstractWork):
         counted: rows of each that count.
         draw: which clusters a draw has.
         number: of draws.
-        shape: that all draws fit in.
+        room: the shape that all draws fit in.
     """
 
     design: Design
@@ -49,7 +47,7 @@ class Draws(AbstractWork):
     counted: np.ndarray
     draw: Draw
     number: int
-    shape: Shape
+    room: Shape
 
     def __len__(self) -> int:
         return self.number
@@ -59,26 +57,12 @@ class Draws(AbstractWork):
         return self.table
 
     @property
-    def num_rows(self) -> int:
-        return self.shape.chunks * len(self.rows.y)
-
-    @property
     def needs(self) -> Needs:
-        problem = self.design.problem
-        columns = problem.X.shape[1] + sum(g.num_columns for g in problem.groupings)
-        return needs_of(problem, 3 + columns)
+        return needs_of_part(self.design.problem)
 
     @property
-    def program(self) -> Callable[..., Outcome]:
-        return maximise_parts
-
-    @property
-    def shared(self) -> tuple[Rows]:
-        return (self.rows,)
-
-    @property
-    def static(self) -> dict[str, Any]:
-        return parts_static(self.rows, self.shape)
+    def shape(self) -> Shape:
+        return self.room
 
     def given(self, start: int, stop: int, size: int) -> tuple[Part, np.ndarray]:
         which = self.draw(start, stop - start)

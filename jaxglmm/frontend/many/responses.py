@@ -12,13 +12,12 @@ import numpy as np
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.many.design import Design, Fitted, make_design
+from jaxglmm.frontend.many.design import AbstractDesignWork, Fitted, make_design
 from jaxglmm.frontend.many.execution import carry_out, surveyed
 from jaxglmm.frontend.many.models import Block, Models, Survey
 from jaxglmm.frontend.many.program import Given, Outcome, Slots, maximise_micro_batch
 from jaxglmm.frontend.many.progress import Progress
 from jaxglmm.frontend.many.sizes import Needs, needs_of
-from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.host import empty
 from jaxglmm.rows import Rows, divides_dispersion
 
@@ -48,23 +47,14 @@ def fit_models(
 
 
 @dataclass(frozen=True, eq=False)
-class Responses(AbstractWork):
+class Responses(AbstractDesignWork):
     """Models of one design, each with a response of its own."""
 
-    design: Design
     models: Models
     survey: Survey
 
     def __len__(self) -> int:
         return len(self.models)
-
-    @property
-    def rows(self) -> Rows:
-        return self.design.rows
-
-    @property
-    def num_rows(self) -> int:
-        return self.design.problem.num_obs
 
     @property
     def needs(self) -> Needs:

@@ -51,6 +51,12 @@ def needs_of(problem: Problem, num_arrays: int, factorisation: str = "auto") -> 
     return Needs(whole - _PROGRAM, 8.0 * problem.num_obs * (3 * num_arrays + 1))
 
 
+def needs_of_part(problem: Problem, factorisation: str = "auto") -> Needs:
+    """Memory for a model like this one, whose columns are its own too."""
+    columns = problem.X.shape[1] + sum(g.num_columns for g in problem.groupings)
+    return needs_of(problem, 3 + columns, factorisation)
+
+
 def num_lanes(num_rows: int, needs: Needs, *, on_cpu: bool) -> int:
     """A power of two, by the design and the kind of device alone: estimates of other lanes differ
     in their last bits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from jaxglmm.batch import Clusters, Part, Shape, find_clusters
 from jaxglmm.design import Grouping, Problem
 from jaxglmm.frontend.many.program import Outcome, maximise_parts
-from jaxglmm.frontend.many.sizes import Needs, needs_of
+from jaxglmm.frontend.many.sizes import Needs, needs_of_part
 from jaxglmm.frontend.many.split import Levels, Split, at_rows, levels_of
 from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.layout import make_layout
@@ -98,8 +99,35 @@ def is_too_large(table: Table, shape: Shape, groupings: tuple[Grouping, ...]) ->
     return inner > MAX_INNER or shape.levels[0] * columns[0] * inner > MAX_BORDER
 
 
+class AbstractParts(AbstractWork):
+    """Models that are made of parts of one table, `rows`."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> Shape:
+        """That all of them fit in."""
+
+    @property
+    def num_rows(self) -> int:
+        return self.shape.chunks * len(self.rows.y)
+
+    @property
+    def program(self) -> Callable[..., Outcome]:
+        return maximise_parts
+
+    @property
+    def shared(self) -> tuple[Rows]:
+        return (self.rows,)
+
+    @property
+    def static(self) -> dict[str, Any]:
+        pairs = zip(self.rows.groupings, self.shape.levels, strict=True)
+        groupings = tuple(dataclasses.replace(g, num_levels=size) for g, size in pairs)
+        return {"groupings": groupings, "one_to_one": self.rows.one_to_one}
+
+
 @dataclass(frozen=True, eq=False)
-class Cut(AbstractWork):
+class Cut(AbstractParts):
     """The models of a bucket.
 
     Attributes:
@@ -124,26 +152,12 @@ class Cut(AbstractWork):
         return self.table.rows
 
     @property
-    def num_rows(self) -> int:
-        return self.bucket.shape.chunks * len(self.rows.y)
+    def shape(self) -> Shape:
+        return self.bucket.shape
 
     @property
     def needs(self) -> Needs:
-        problem = self.largest
-        columns = problem.X.shape[1] + sum(g.num_columns for g in problem.groupings)
-        return needs_of(problem, 3 + columns, "auto" if self.table.nested else "crossed")
-
-    @property
-    def program(self) -> Callable[..., Outcome]:
-        return maximise_parts
-
-    @property
-    def shared(self) -> tuple[Rows]:
-        return (self.rows,)
-
-    @property
-    def static(self) -> dict[str, Any]:
-        return parts_static(self.rows, self.bucket.shape)
+        return needs_of_part(self.largest, "auto" if self.table.nested else "crossed")
 
     def given(self, start: int, stop: int, size: int) -> tuple[Part, np.ndarray]:
         which = self.bucket.models[start:stop]
@@ -152,10 +166,3 @@ class Cut(AbstractWork):
             filled[:, None], self.bucket.shape, one_to_one=self.rows.one_to_one
         )
         return parts._replace(free=self.free[filled]), self.counted[which]
-
-
-def parts_static(rows: Rows, shape: Shape) -> dict[str, Any]:
-    """The static arguments of `maximise_parts`."""
-    pairs = zip(rows.groupings, shape.levels, strict=True)
-    groupings = tuple(dataclasses.replace(g, num_levels=size) for g, size in pairs)
-    return {"groupings": groupings, "one_to_one": rows.one_to_one}

@@ -14,11 +14,9 @@ from jax import Array
 from jaxglmm import status
 from jaxglmm.batch.profiles import Aim, Limits, find_limits
 from jaxglmm.control import Control
-from jaxglmm.frontend import programs
-from jaxglmm.frontend.many.design import Design
+from jaxglmm.frontend.many.design import AbstractDesignWork
 from jaxglmm.frontend.many.program import beside_others
 from jaxglmm.frontend.many.sizes import Needs, needs_of
-from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.inference.level import LOST, Frame
 from jaxglmm.rows import Rows
 
@@ -40,29 +38,19 @@ def walk_micro_batch(
 
 
 @dataclass(frozen=True, eq=False)
-class Walks(AbstractWork):
+class Walks(AbstractDesignWork):
     """Walks from one maximum.
 
     Attributes:
-        design: of the fit.
-        frame: its maximum.
+        frame: the maximum of the fit.
         aims: where to, along a leading axis.
     """
 
-    design: Design
     frame: Frame
     aims: Aim
 
     def __len__(self) -> int:
         return len(self.aims.zeta)
-
-    @property
-    def rows(self) -> Rows:
-        return self.design.rows
-
-    @property
-    def num_rows(self) -> int:
-        return self.design.problem.num_obs
 
     @property
     def needs(self) -> Needs:
@@ -78,9 +66,7 @@ class Walks(AbstractWork):
 
     @property
     def options(self) -> dict[str, Any]:
-        """A few steps of a few walks: those of a single fit."""
-        single = programs.compiler_options(self.shared, self.rows.family.num_nodes)
-        return {**programs.SIDE_BY_SIDE, **single}
+        return self.options_of_few  # a few steps of a few walks
 
     def codes(self, outcome: Limits) -> np.ndarray:
         lost = np.asarray(outcome.reached.code) == LOST

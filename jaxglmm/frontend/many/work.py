@@ -56,6 +56,13 @@ class AbstractWork(abc.ABC):
         """What XLA is told on a CPU."""
         return programs.SIDE_BY_SIDE
 
+    @property
+    def options_of_few(self) -> dict[str, Any]:
+        """`options` for few small models: they take no longer than a single fit, and with what XLA
+        is told for that the program compiles sooner."""
+        single = programs.compiler_options(self.shared, self.rows.family.num_nodes)
+        return {**programs.SIDE_BY_SIDE, **single}
+
     def codes(self, outcome: Any) -> np.ndarray:
         """How each model of a micro-batch ended, codes of `jaxglmm.status`."""
         return outcome.estimate.status

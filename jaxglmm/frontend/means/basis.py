@@ -11,7 +11,8 @@ from jaxglmm.frontend.context import Columns
 from jaxglmm.frontend.means.grid import Grid, data_columns
 from jaxglmm.frontend.model import ModelData, fixed_part
 from jaxglmm.frontend.newdata import evaluate_offset
-from jaxglmm.inference.estimable import Denominators, Embedded, null_space
+from jaxglmm.inference.estimable import Embedded, null_space
+from jaxglmm.inference.freedom import Denominators
 from jaxglmm.links import AbstractLink, Identity, Log, Logit
 
 if TYPE_CHECKING:
