@@ -29,10 +29,16 @@ def expand(rows: Rows, k: int, values: Array) -> Array:
     """Values of the levels of factor k, shape (level,), as seen by the rows (broadcastable)."""
     pattern = rows.pattern
     if k > 0 and isinstance(pattern, Nested):
-        values = values[pattern.ancestors(0, k)]
+        values = at_levels(values, pattern.ancestors(0, k))
     elif k > 0:
-        return values[rows.codes[k]]
-    return (values if rows.one_to_one else values[rows.codes[0]])[None, :]
+        return at_levels(values, rows.codes[k])
+    return (values if rows.one_to_one else at_levels(values, rows.codes[0]))[None, :]
+
+
+def at_levels(values: Array, index: Array) -> Array:
+    """values[..., index] without a look for indices that count from the end, which would take
+    XLA's CPU more time than the values themselves."""
+    return values.at[..., index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def reduce(rows: Rows, k: int, values: Array) -> Array:

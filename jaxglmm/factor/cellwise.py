@@ -21,7 +21,7 @@ from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.pattern import Cells
 from jaxglmm.pattern.cells import pairs
-from jaxglmm.predictor import Effects, Predictors, expand, reduce
+from jaxglmm.predictor import Effects, Predictors, at_levels, expand, reduce
 from jaxglmm.rows import Rows, Structure
 
 Groupings = tuple[Structure, ...]
@@ -108,7 +108,7 @@ def leverages(
                 share(k, i, k, j, expand(rows, k, small.entry(block, i, j)))
     for (k, m), values, c in zip(pairs(len(groupings)), Q.cells, cells, strict=True):
         for i, j in itertools.product(range(values.shape[0]), range(values.shape[1])):
-            share(k, i, m, j, values[i, j][c.of_row])
+            share(k, i, m, j, at_levels(values[i, j], c.of_row))
     return tuple(tuple(row) for row in h)
 
 
@@ -123,12 +123,12 @@ def times(cells: tuple[Cells, ...], M: Cellwise, a: Effects) -> Effects:
 
 def to_first(cells: Cells, C: Array, values: Array, num_levels: int) -> Array:
     """C v: sums over the cells of a level of the first factor, v by level of the second."""
-    return sum_by(small.row_sums(C, values[:, cells.level]), cells.lead, num_levels)
+    return sum_by(small.row_sums(C, at_levels(values, cells.level)), cells.lead, num_levels)
 
 
 def to_second(cells: Cells, C: Array, values: Array, num_levels: int) -> Array:
     """C' v: sums over the cells of a level of the second factor, v by level of the first."""
-    at = small.row_sums(jnp.swapaxes(C, 0, 1), values[:, cells.lead])
+    at = small.row_sums(jnp.swapaxes(C, 0, 1), at_levels(values, cells.lead))
     return sum_by(at, cells.level, num_levels)
 
 
@@ -147,8 +147,8 @@ def outer(cells: tuple[Cells, ...], a: Effects, b: Effects) -> Cellwise:
     blocks = [small.from_array(half(v, w) + half(w, v)) for v, w in zip(a, b, strict=True)]
     shared = []
     for (k, m), c in zip(pairs(len(a)), cells, strict=True):
-        first = half(a[k][:, c.lead], b[m][:, c.level])
-        shared.append(first + half(b[k][:, c.lead], a[m][:, c.level]))
+        first = half(at_levels(a[k], c.lead), at_levels(b[m], c.level))
+        shared.append(first + half(at_levels(b[k], c.lead), at_levels(a[m], c.level)))
     return Cellwise(tuple(blocks), tuple(shared))
 
 
@@ -156,7 +156,7 @@ def square(cells: tuple[Cells, ...], a: Effects) -> Cellwise:
     """a a' on the sparsity."""
     blocks = [small.from_array(v[:, None] * v[None, :]) for v in a]
     shared = [
-        a[k][:, None, c.lead] * a[m][None, :, c.level]
+        at_levels(a[k], c.lead)[:, None] * at_levels(a[m], c.level)[None, :]
         for (k, m), c in zip(pairs(len(a)), cells, strict=True)
     ]
     return Cellwise(tuple(blocks), tuple(shared))

@@ -22,7 +22,7 @@ from jaxglmm.factor.cellwise import Cellwise
 from jaxglmm.factor.small import Stack
 from jaxglmm.pattern import Cells
 from jaxglmm.pattern.cells import pairs
-from jaxglmm.predictor import Effects
+from jaxglmm.predictor import Effects, at_levels
 
 
 class Scaled(NamedTuple):
@@ -108,7 +108,7 @@ class Complement:
             K = self.scaled.cells[m]
             through = jnp.stack(
                 [
-                    small.row_sums(jnp.swapaxes(B[m], 0, 1)[:, :, c.level], K[i])
+                    small.row_sums(at_levels(jnp.swapaxes(B[m], 0, 1), c.level), K[i])
                     for i in range(K.shape[0])
                 ]
             )

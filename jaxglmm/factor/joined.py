@@ -113,10 +113,9 @@ def invert(matrix: Array, *, safe: bool) -> Inverse:
     """S^-1; NaN, or (`safe`) a stand-in as that of `cholesky`, where there is no factor.
 
     Large matrices by halves: nearly all of the work is then in XLA's matrix products, two thirds of
-    that of a factor and its inverse. LAPACK's threads and XLA's get into each other's way (twice
-    the time on two cores, more on busy ones).
+    that of a factor and its inverse.
     """
-    found = _by_lapack(matrix) if matrix.shape[0] <= _HALVED else _by_halves(matrix)
+    found = _by_halves(matrix)
     if not safe:
         return found
     bound = jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1))
@@ -142,8 +141,8 @@ def _by_halves(matrix: Array) -> Inverse:
     No product has a transposed left side, for which XLA's CPU products take twice the time.
     """
     n = matrix.shape[0]
-    if n <= _HALVED // 2:
-        return _by_columns(matrix)
+    if n <= _HALVED:
+        return _by_lapack(matrix)
     h = _half(n)
     a, first = _by_halves(matrix[:h, :h])
     below = matrix[h:, :h]
@@ -152,26 +151,6 @@ def _by_halves(matrix: Array) -> Inverse:
     corner = X @ c
     inverse = jnp.block([[a + corner @ X.T, -corner], [-corner.T, c]])
     return Inverse(inverse, jnp.concatenate([first, second]))
-
-
-def _by_columns(matrix: Array) -> Inverse:
-    """L column by column, and M = L^-T: M_j = (e_j - sum over k < j of M_k L_jk) / L_jj."""
-    place = jnp.arange(matrix.shape[0])
-
-    def column(j: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
-        lower, upper = found
-        row = lower[j]  # the columns from j on are still zero
-        rest = matrix[:, j] - lower @ row
-        pivot = jnp.sqrt(rest[j])
-        unit = (place == j).astype(matrix.dtype)
-        return (
-            lower.at[:, j].set(jnp.where(place >= j, rest / pivot, 0.0)),
-            upper.at[:, j].set((unit - upper @ row) / pivot),
-        )
-
-    none = jnp.zeros_like(matrix)
-    lower, upper = jax.lax.fori_loop(0, matrix.shape[0], column, (none, none))
-    return Inverse(upper @ upper.T, jnp.diagonal(lower))
 
 
 def _half(n: int) -> int:

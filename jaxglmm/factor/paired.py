@@ -26,7 +26,7 @@ from jaxglmm.factor.base import AbstractFactor, pair_sums, pair_traces
 from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.pattern import Links, Paired
-from jaxglmm.predictor import Effects, Predictors
+from jaxglmm.predictor import Effects, Predictors, at_levels
 from jaxglmm.rows import Rows, Structure
 
 _PROBES = 2  # of a rough trace: some thousand effects make it right to a per cent or so
@@ -133,7 +133,7 @@ class PairedFactor(AbstractFactor):
             """Add z' q z of factors k and m in this order, and in the other if `twice`."""
             left, right = self.groupings[k].predictors, self.groupings[m].predictors
             for (i, a), (j, b) in itertools.product(enumerate(left), enumerate(right)):
-                part = values[i, j][at] * rows.Z[k][i] * rows.Z[m][j]
+                part = at_levels(values[i, j], at) * rows.Z[k][i] * rows.Z[m][j]
                 h[a][b] = h[a][b] + part
                 if twice:
                     h[b][a] = h[b][a] + part
@@ -199,13 +199,16 @@ class PairedFactor(AbstractFactor):
     def _dense(self, inner: Parts) -> Array:
         """The symmetric matrix over all inner effects."""
         size = joined.size(self._inner)
-        matrix = jnp.zeros((size, size), inner[0].dtype)
+        above, below, entries = [], [], []
         for values, link in zip(inner, self._links, strict=True):
             rows, columns = self._places(link)
             for i, j in itertools.product(range(values.shape[0]), range(values.shape[1])):
-                matrix = matrix.at[rows[i], columns[j]].set(values[i, j], mode="drop")
-                matrix = matrix.at[columns[j], rows[i]].set(values[i, j], mode="drop")
-        return matrix
+                above.append(rows[i])
+                below.append(columns[j])
+                entries.append(values[i, j])
+        to = jnp.concatenate([*above, *below]), jnp.concatenate([*below, *above])
+        matrix = jnp.zeros((size, size), inner[0].dtype)
+        return matrix.at[to].set(jnp.concatenate(entries * 2), mode="drop")
 
     def _sparse(self, matrix: Array) -> Parts:
         """A symmetric matrix over all inner effects on the entries of S."""
@@ -308,8 +311,10 @@ class PairedFactor(AbstractFactor):
             z = jax.random.rademacher(key, (joined.size(shapes),), factor.schur.matrix.dtype)
             z = joined.split(z, shapes)
             solved = self.solve(factor, z)
-            left = jax.lax.map(lambda d: self.times(d, solved), moved)
-            right = jax.lax.map(lambda d: self.solve(factor, self.times(d, z)), moved)
+            both = tuple(map(jnp.stack, zip(solved, z, strict=True)))
+            images = jax.lax.map(lambda d: jax.lax.map(lambda v: self.times(d, v), both), moved)
+            left = tuple(image[:, 0] for image in images)
+            right = jax.lax.map(lambda v: self.solve(factor, v), tuple(v[:, 1] for v in images))
             return add(pair_sums(x, y) for x, y in zip(left, right, strict=True))
 
         products = jnp.mean(jax.lax.map(probe, keys), axis=0)
@@ -357,7 +362,9 @@ def _entry_sums(factors: list[tuple[Array, Array]], link: Links) -> Array:
 
     def entry(i: int, j: int) -> Array:
         pairs = add(
-            C[a, i][link.left] * V[a, j][link.right] for C, V in factors for a in range(C.shape[0])
+            at_levels(C[a, i], link.left) * at_levels(V[a, j], link.right)
+            for C, V in factors
+            for a in range(C.shape[0])
         )
         return jax.ops.segment_sum(pairs, link.entry, link.row.shape[0])
 
@@ -367,5 +374,5 @@ def _entry_sums(factors: list[tuple[Array, Array]], link: Links) -> Array:
 
 def _pair_table(V: Array, cells: Array, P: Array, *, transposed: bool) -> Array:
     """V P (V P' if `transposed`) of every pair; (column of the first, column, pair)."""
-    at = V[:, :, cells]
+    at = at_levels(V, cells)
     return jnp.einsum("ajp,ijp->aip" if transposed else "aip,ijp->ajp", at, P)

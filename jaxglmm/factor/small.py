@@ -18,6 +18,7 @@ from jax import Array, lax
 
 from jaxglmm.arrays import add
 from jaxglmm.factor import wide
+from jaxglmm.predictor import at_levels
 from jaxglmm.rows import UNROLLED
 
 Stack: TypeAlias = list[list[Array]] | Array
@@ -232,7 +233,7 @@ def take(M: Stack, levels: Array) -> Stack:
     """The matrices of these levels."""
     if not isinstance(M, list):
         return M[levels]
-    return [[entry[levels] for entry in row] for row in M]
+    return [[at_levels(entry, levels) for entry in row] for row in M]
 
 
 def to_array(M: Stack) -> Array:
