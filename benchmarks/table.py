@@ -288,6 +288,30 @@ def after(info: dict[str, Any], rows: Rows) -> str:
     return about(info) + "\n\n" + markdown(header, body)
 
 
+def coverage(info: dict[str, Any], rows: Rows) -> str:
+    """How often intervals hold the truth, a line for each parameter."""
+
+    def cell(r: dict[str, Any] | None) -> str:
+        return "–" if r is None else f"{r['coverage']:.4f} ± {r['mc_error']:.4f}"
+
+    def beside(r: dict[str, Any] | None) -> str:
+        if r is None or r["apart"] is None:
+            return "–"
+        return f"{r['ours_there']:.3f}, {r['lme4_coverage']:.3f} ({r['lme4_used']:,})"
+
+    body = []
+    for design, parameter in dict.fromkeys((r["design"], r["parameter"]) for r in rows):
+        own = [r for r in rows if (r["design"], r["parameter"]) == (design, parameter)]
+        by = {r["method"]: r for r in own}
+        methods = [by.get(m) for m in ("wald", "profile", "bootstrap")]
+        used = ", ".join("–" if r is None else f"{r['used']:,}" for r in methods)
+        others = [beside(r) for r in methods[:2]]
+        body.append([design, parameter, *map(cell, methods), used, *others])
+    header = ["design", "parameter", "Wald", "profile", "bootstrap", "data sets used"]
+    header += ["ours, lme4: Wald", "ours, lme4: profile"]
+    return about(info) + "\n\n" + markdown(header, body)
+
+
 Table = Callable[[dict[str, Any], Rows], str]
 TABLES: dict[str, Table] = {
     "fits": fits,
@@ -297,6 +321,7 @@ TABLES: dict[str, Table] = {
     "recovery": recovery,
     "batch": batch,
     "after": after,
+    "coverage": coverage,
     "hard": hard,
     "hard_starts": hard_starts,
 }
