@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.extend import core
 
 from jaxglmm.concise import concise
 from jaxglmm.families import AbstractFamily
@@ -94,9 +95,13 @@ def _nests(
     """The same as nests of derivatives, one for each index of the highest order."""
     m, x = len(eta), (*eta, *phi)
     found: Partials = {}
+    # Traced once: every nest would go through the layers of `jax.numpy` anew.
+    traced = jax.make_jaxpr(functools.partial(_elementwise, family))(y, x[:m], x[m:], weight)
+    program = core.jaxpr_as_fun(traced)
 
     def law(x: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        return _elementwise(family, y, x[:m], x[m:], weight), ()
+        (value,) = program(y, *x, weight)
+        return value, ()
 
     for path in itertools.combinations_with_replacement(reversed(range(len(x))), order):
         if not whole and sum(i >= m for i in path) > max(order - 2, 0):
