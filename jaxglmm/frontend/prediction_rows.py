@@ -210,13 +210,16 @@ def weight_of(fit: GLMM, frame: Frame, given: Any) -> np.ndarray:
 
 
 def _column_of_weights(fit: GLMM, trials: bool) -> str | None:
-    """The column that was given to the fit, by its name."""
-    response = fit.data.spec.response
-    if trials and response is not None and response.kind == "ratio":
+    """The column that held the trials (or else the weights) of the fit, by its name. Weights are
+    the trials of a proportion that has no others."""
+    response, given = fit.data.spec.response, fit.arguments
+    kind = "plain" if response is None else response.kind
+    if trials and response is not None and kind == "ratio":
         return response.expressions[1].strip("`")
-    names = ("trials", "weights") if trials else ("weights",)
-    found = [fit.arguments[n] for n in names if isinstance(fit.arguments.get(n), str)]
-    return found[0] if found else None
+    if trials and kind == "cbind":
+        return None
+    name = "trials" if trials and given.get("trials") is not None else "weights"
+    return given[name] if isinstance(given.get(name), str) else None
 
 
 def _refuse_new_levels(fit: GLMM, codes: tuple[np.ndarray, ...]) -> None:
