@@ -173,10 +173,14 @@ def check_level(level: Any, name: str = "level") -> float:
     return float(level)
 
 
+def is_whole(value: Any) -> bool:
+    """Whether this is a whole number of any type; a truth value is none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_whole(name: str, value: Any, least: int, most: int) -> None:
     """A whole number between two."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not least <= int(value) <= most:
+    if not is_whole(value) or not least <= int(value) <= most:
         raise InputError(f"{name}: expected a whole number from {least} to {most}, got {value!r}.")
 
 
