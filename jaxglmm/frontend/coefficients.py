@@ -17,7 +17,6 @@ from jaxglmm.frontend.freedom import (
     freedom_of,
     parameters_covariance,
 )
-from jaxglmm.frontend.model import full_name
 from jaxglmm.inference.freedom import Known
 from jaxglmm.inference.kenward_roger import Adjusted
 
@@ -96,7 +95,7 @@ class Coefficients:
         import pandas as pd
 
         fit = self._tested
-        names = list(map(full_name, fit.labels.components, fit.labels.fixed))
+        names = fit.data.full_names
         return pd.DataFrame(covariance_of(fit, kind), index=names, columns=names)
 
     def anova(

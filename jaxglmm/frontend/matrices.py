@@ -25,6 +25,7 @@ from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.given import check_matrices
 from jaxglmm.frontend.groupings import Random, groupings
 from jaxglmm.frontend.model import (
+    INTERCEPT,
     Encoders,
     GroupingData,
     ModelData,
@@ -47,8 +48,6 @@ from jaxglmm.rank import independent_columns
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.encode import Encoded
-
-INTERCEPT = "Intercept"
 
 __all__ = ["GroupingData", "ModelData", "NewData", "TermData", "model_data", "new_data"]
 

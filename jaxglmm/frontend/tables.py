@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from jaxglmm.frontend.model import full_name
 from jaxglmm.frontend.ordinal import threshold_names
 from jaxglmm.frontend.parameters import Row, covariance_rows
 from jaxglmm.inference.wald import delta_errors, on_fisher_scale, on_log_scale, wald
@@ -51,7 +50,7 @@ def fixed_effects(
     thresholds = threshold_names(fit.data.categories)
     values, errors = _thresholds(fit, len(thresholds), others)
     estimate = np.concatenate([beta, values], axis=-1)
-    held = [name in fit.held for name in map(full_name, fit.labels.components, fit.labels.fixed)]
+    held = [name in fit.held for name in fit.data.full_names]
     own = np.where(held, np.nan, np.diagonal(covariance, axis1=-2, axis2=-1))
     result = wald(estimate, np.concatenate([own, errors**2], axis=-1), level, df)
     return _table(

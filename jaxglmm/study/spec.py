@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxglmm.frontend.many.fit import Template
-from jaxglmm.frontend.model import full_name
 from jaxglmm.frontend.ordinal import threshold_names
 from jaxglmm.frontend.parameters import parameter_names
 from jaxglmm.study.scenario import Scenario
@@ -82,10 +81,7 @@ class Spec:
         """Those that an analysis of a scenario estimates, in the order of its tables."""
         template, truth = self.template(scenario, analysis), self.scenarios[scenario].truth
         data = template.labels.data
-        tested = {
-            *map(full_name, data.fixed_components, data.fixed_names),
-            *threshold_names(data.categories),
-        }
+        tested = {*data.full_names, *threshold_names(data.categories)}
         names = parameter_names(data, template.problem)
         return [Parameter(name, name in tested, truth.get(name)) for name in names]
 

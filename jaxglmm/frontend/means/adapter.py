@@ -10,7 +10,6 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.means.nonlinear import whole_covariance
-from jaxglmm.frontend.model import full_name
 from jaxglmm.frontend.prediction_rows import new_rows
 from jaxglmm.predict.linear import linear_predictors
 
@@ -98,8 +97,7 @@ class View:
 
 
 def _names(fit: GLMM) -> list[str]:
-    fixed = map(full_name, fit.labels.components, fit.labels.fixed)
-    return [*fixed, *(f"phi[{k}]" for k in range(len(fit.estimate.params.phi)))]
+    return [*fit.data.full_names, *(f"phi[{k}]" for k in range(len(fit.estimate.params.phi)))]
 
 
 def _mean(fit: GLMM, eta: list[np.ndarray], phi: np.ndarray) -> np.ndarray:
