@@ -15,6 +15,7 @@ from jaxglmm.frontend import programs
 from jaxglmm.frontend.methods import check_points, check_quadrature
 from jaxglmm.frontend.part import Part
 from jaxglmm.frontend.shown import shown_values
+from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.inference.accuracy import newton_step
 from jaxglmm.inference.basis import change_basis
 from jaxglmm.params import Params
@@ -143,8 +144,7 @@ def _step(fit: GLMM, points: int) -> tuple[float, Params]:
 def _table(fit: GLMM, before: dict[str, float], after: dict[str, float]) -> pd.DataFrame:
     import pandas as pd
 
-    errors = [table["std_error"] for table in (fit.fixed_effects(), fit.covariance_parameters())]
-    std_error = np.concatenate(errors)
+    std_error = every_parameter(fit, "std_error")[0, 0]
     shift = np.array([after[name] - before[name] for name in before])
     with np.errstate(invalid="ignore", divide="ignore"):
         in_se = np.where(std_error > 0, shift / std_error, np.nan)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.bootstrap import parameters_of
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.fitting import share_of_all
 from jaxglmm.frontend.many.followed import check_criterion
 from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.inference.influence import cooks_distance, covariance_ratio, sums_by_unit
 
 if TYPE_CHECKING:
@@ -129,16 +129,15 @@ def _refitted(fit: GLMM, units: _Units, exact: bool, progress: bool | None) -> _
 
     batch, fall = fit_without(fit, units.codes, range(units.number), exact, progress)
     p, free = len(fit.labels.fixed), _free(fit)
-    own, of_all = parameters_of(batch), parameters_of(fit)
-    values = np.stack(list(own[0].values()), axis=1)
-    here = np.array([v[0] for v in of_all[0].values()])
+    values, errors = every_parameter(batch, "estimate", "std_error")
+    (here,) = every_parameter(fit, "estimate")
     # Coefficients that the rows left do not tell are no estimates.
     V, known = fit.joint_covariance, batch.converged & ~batch.unknown
     left = batch.joint_covariance[:, free[:, None], free]
     ratio = covariance_ratio(left, V[np.ix_(free, free)])
     return _Moved(
         change=np.where(known[:, None], here - values, np.nan),
-        errors=own[1][:, :p],
+        errors=errors[:, :p],
         covariance_ratio=np.where(known, ratio, np.nan),
         displacement=np.where(known, np.maximum(2.0 * fall, 0.0), np.nan),
         status=batch.status,
@@ -160,7 +159,7 @@ def _to_first_order(fit: GLMM, units: _Units) -> _Moved:
     ones = np.full(units.number, np.nan)
     return _Moved(
         change=np.concatenate([slopes[:, :p], natural[:, order]], axis=1),
-        errors=np.broadcast_to(parameters_of(fit)[1][0, :p], (units.number, p)),
+        errors=np.broadcast_to(every_parameter(fit, "std_error")[0, :, :p], (units.number, p)),
         covariance_ratio=ones,
         displacement=-np.sum((free @ hessian) * free, axis=1),
         status=np.full(units.number, "approximate", object),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from jaxglmm.frontend.ordinal import threshold_names
-from jaxglmm.frontend.parameters import Row, covariance_rows
+from jaxglmm.frontend.parameters import Row, covariance_rows, parameter_names
 from jaxglmm.inference.wald import delta_errors, on_fisher_scale, on_log_scale, wald
 
 if TYPE_CHECKING:
@@ -178,6 +178,21 @@ def depend_on_deviations(rows: list[Row]) -> np.ndarray:
 def held_rows(fit: GLMM | Batch) -> list[bool]:
     """Which rows of `covariance_parameters` are held at a value."""
     return [row.name in fit.held for row in covariance_rows(fit.data, fit.problem)]
+
+
+def every_parameter(fitted: GLMM | Batch, *columns: str, level: float = 0.95) -> np.ndarray:
+    """Columns of `fixed_effects` and `covariance_parameters` for all parameters, in the order of
+    `parameter_names`; (column, model, param), one model of a fit. NaN in what a table lacks."""
+    tables = fitted.fixed_effects(level), fitted.covariance_parameters(level)
+    number = sum(map(len, tables)) // len(parameter_names(fitted.data, fitted.problem))
+
+    def of_all(name: str) -> np.ndarray:
+        parts = [table.get(name, np.full(len(table), np.nan)) for table in tables]
+        return np.concatenate(
+            [np.asarray(part, float).reshape(number, -1) for part in parts], axis=1
+        )
+
+    return np.stack([of_all(name) for name in columns])
 
 
 def random_effects(

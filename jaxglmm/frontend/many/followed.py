@@ -9,10 +9,11 @@ import jax
 import numpy as np
 
 from jaxglmm import status as codes
+from jaxglmm.design import PSEUDO
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.bootstrap import parameters_of
 from jaxglmm.frontend.many.design import Design, make_design
 from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.inference.straight import Chosen
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Followed(NamedTuple):
 
 def check_criterion(verb: str, fit: GLMM) -> None:
     """Refuse fits by pseudo-likelihood."""
-    if fit.problem.method in ("mpl", "rempl"):
+    if fit.method in PSEUDO:
         raise InputError(
             f"{verb}: method='{fit.method}' maximises no function of the parameters. Fit by "
             "method='laplace'."
@@ -57,12 +58,13 @@ def followed_of(fit: GLMM, names: list[str], *, every: bool) -> list[Followed]:
             f"The fit has no maximum to profile from (status '{fit.status}'). {fit.status_message}"
         )
     design = make_design(fit.problem)
-    values = {name: v[0] for name, v in parameters_of(fit)[0].items()}
+    values = every_parameter(fit, "estimate")[0, 0].tolist()
+    everything = zip(parameter_names(fit.data, fit.problem), values, strict=True)
     found = list[Followed]()
-    for number, name in enumerate(parameter_names(fit.data, fit.problem)):
-        if name not in names or name in fit.held or not np.isfinite(values[name]):
+    for number, (name, value) in enumerate(everything):
+        if name not in names or name in fit.held or not np.isfinite(value):
             continue
-        one = _one(fit, design, number, name, float(values[name]))
+        one = _one(fit, design, number, name, value)
         if one is None and not every:
             raise InputError(
                 f"parameters: '{name}' cannot be profiled: method='{fit.method}' has its criterion "
