@@ -19,6 +19,7 @@ from jaxglmm.frontend.checks import (
 from jaxglmm.frontend.draws import in_units, portions
 from jaxglmm.frontend.parameters import parameter_names
 from jaxglmm.frontend.tables import every_parameter
+from jaxglmm.frontend.working import is_linear
 from jaxglmm.inference import resampling
 from jaxglmm.pattern import Nested, find_nesting
 
@@ -194,8 +195,8 @@ def _parametric(fit: GLMM, seed: int) -> Callable[[int, int], np.ndarray]:
 
 def _wild(fit: GLMM, seed: int) -> Callable[[int, int], np.ndarray]:
     """Of the outermost grouping factor, or of single rows."""
-    law, problem = fit.family, fit.problem
-    if law.name != "gaussian" or law.link.name != "identity" or law.num_predictors > 1:
+    problem = fit.problem
+    if not is_linear(fit.family):
         raise InputError(
             "kind='wild' is for the normal law with identity link: the residuals of other laws "
             "depend on their means. Use kind='parametric'."

@@ -10,7 +10,7 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import fitting
 from jaxglmm.frontend.anova import denominator, table
-from jaxglmm.frontend.freedom import Vcov, covariance_of, freedom_of
+from jaxglmm.frontend.freedom import Vcov, covariance_of, freedom_of, plain_df
 from jaxglmm.frontend.model import INTERCEPT
 from jaxglmm.inference.freedom import Known
 from jaxglmm.inference.henderson import of_random_effects
@@ -41,7 +41,7 @@ def coef_test(
         )
     _check_possible(np.hstack([rows, of_random]), right)
     estimate, covariance = _combined(fit, rows, of_random)
-    freedom = Known(covariance, float(fit.df_residual) if df == "residual" else np.inf)
+    freedom = Known(covariance, plain_df(fit, df))
     return table({}, [linear_test(freedom, estimate, np.eye(len(rows)), right, test)])
 
 

@@ -45,8 +45,12 @@ def freedom_of(fit: GLMM, df: str = "none", vcov: Vcov = None) -> Freedom:
         return _satterthwaite(fit, vcov)
     if df == "kenward_roger":
         return _kenward_roger(fit, vcov)
-    covariance = covariance_of(fit, "joint" if vcov is None else vcov)
-    return Known(covariance, float(fit.df_residual) if df == "residual" else np.inf)
+    return Known(covariance_of(fit, "joint" if vcov is None else vcov), plain_df(fit, df))
+
+
+def plain_df(fit: GLMM, df: str) -> float:
+    """The degrees of freedom "none" or "residual"."""
+    return float(fit.df_residual) if df == "residual" else np.inf
 
 
 def covariance_of(fit: GLMM, kind: Vcov) -> np.ndarray:

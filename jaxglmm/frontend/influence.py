@@ -13,6 +13,7 @@ from jaxglmm.frontend.many.followed import check_criterion
 from jaxglmm.frontend.parameters import parameter_names
 from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.inference.influence import cooks_distance, covariance_ratio, sums_by_unit
+from jaxglmm.inference.natural import thresholds_among
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,13 +61,12 @@ def influence(fit: GLMM, by: Any, method: str, progress: bool | None) -> pd.Data
         moved = _refitted(fit, units, method == "exact", progress)
     names, p = parameter_names(fit.data, fit.problem), len(fit.labels.fixed)
     V, free = fit.joint_covariance[:p, :p], _free(fit)
-    counted = np.broadcast_to(fit.problem.weights, units.codes.shape) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = moved.change[:, :p] / moved.errors
     return pd.DataFrame(
         {
             **units.labels,
-            "num_obs": np.bincount(units.codes, counted, units.number).astype(np.int64),
+            "num_obs": np.bincount(units.codes, fit.counted, units.number).astype(np.int64),
             "cooks_distance": cooks_distance(moved.change[:, :p][:, free], V[np.ix_(free, free)]),
             "likelihood_displacement": moved.displacement,
             "covariance_ratio": moved.covariance_ratio,
@@ -149,10 +149,11 @@ def _to_first_order(fit: GLMM, units: _Units) -> _Moved:
     from jaxglmm.frontend.many.deletions import slopes_in_weights
 
     slopes = sums_by_unit(slopes_in_weights(fit), units.codes, units.number)
-    p, thresholds = len(fit.labels.fixed), fit.family.num_thresholds
+    p = len(fit.labels.fixed)
     natural = slopes[:, p:] @ np.asarray(fit.natural.jacobian).T
-    own = natural.shape[1] - thresholds - len(fit.family.phi_names)
-    order = [*range(own, own + thresholds), *range(own), *range(own + thresholds, natural.shape[1])]
+    places = np.arange(natural.shape[1])
+    own = thresholds_among(fit.family, len(places))
+    order = [*places[own], *places[: own.start], *places[own.stop :]]
     restriction = fit.problem.restriction
     free = slopes if restriction is None else share_of_all(restriction).collapse(slopes.T).T
     hessian = np.asarray(fit.estimate.hessian)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxglmm.frontend import fitting
+from jaxglmm.frontend.freedom import plain_df
 from jaxglmm.frontend.prediction_programs import (
     marginal_means,
     means,
@@ -182,7 +183,7 @@ def _limits(
 
 def _width(fit: GLMM, rows: PredictedRows, kind: str, known: Known, errors: Errors) -> float:
     """Standard errors from an estimate to its limits."""
-    df = float(fit.df_residual) if errors.df == "residual" else np.inf
+    df = plain_df(fit, errors.df)
     if not errors.simultaneous:
         return float(t_quantile(0.5 - 0.5 * errors.level, df))
     dim = _dimension(fit, rows, kind, known)

@@ -11,9 +11,11 @@ import numpy as np
 from jaxglmm import status as codes
 from jaxglmm.design import PSEUDO
 from jaxglmm.errors import InputError
+from jaxglmm.frontend.held import bounds_of
 from jaxglmm.frontend.many.design import Design, make_design
 from jaxglmm.frontend.parameters import parameter_names
 from jaxglmm.frontend.tables import every_parameter
+from jaxglmm.inference.natural import thresholds_among
 from jaxglmm.inference.straight import Chosen
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def _one(fit: GLMM, design: Design, number: int, name: str, value: float) -> Fol
             return None
         return Followed(name, value, (-np.inf, np.inf), Chosen(linear, none), -1)
     place = _natural_place(fit, number - p)
-    own = place - (num_natural - len(fit.family.phi_names))
+    own = place - thresholds_among(fit.family, num_natural).stop
     entry = _entry(fit, own, value) if own >= 0 else None
     if entry is not None:
         slope = fit.natural.jacobian[place, len(fit.estimate.params.theta) + entry]
@@ -102,7 +104,7 @@ def _natural_place(fit: GLMM, number: int) -> int:
     """Of a parameter behind the fixed effects: thresholds come first in the tables, but after those
     of the covariances in `natural`."""
     thresholds = fit.family.num_thresholds
-    covariances = len(fit.natural.values) - thresholds - len(fit.family.phi_names)
+    covariances = thresholds_among(fit.family, len(fit.natural.values)).start
     if number < thresholds:
         return covariances + number
     return number - thresholds if number < thresholds + covariances else number
@@ -127,14 +129,13 @@ def _bounds(fit: GLMM, place: int) -> tuple[float, float]:
     ]
     if place >= len(parameters):
         return -math.inf, math.inf
-    kind, covariance = parameters[place]
-    return (covariance.lowest_correlation, 1.0) if kind == "corr" else (0.0, math.inf)
+    return bounds_of(*parameters[place])
 
 
 def _ends_of(fit: GLMM, place: int, entry: int, sign: float) -> tuple[float, float]:
     """What a parameter of the law tends to at the ends of its entry of phi."""
     phi = np.asarray(fit.estimate.params.phi, float)
-    own = place - (len(fit.natural.values) - fit.family.num_thresholds - len(fit.family.phi_names))
+    own = place - thresholds_among(fit.family, len(fit.natural.values)).start
 
     def at(value: float) -> float:
         moved = phi.copy()

@@ -13,6 +13,7 @@ from jaxglmm.frontend.model import INTERCEPT, ModelData, fixed_part
 from jaxglmm.frontend.newdata import evaluate_offset
 from jaxglmm.inference.estimable import Embedded, null_space
 from jaxglmm.inference.freedom import Denominators
+from jaxglmm.inference.natural import thresholds_among
 from jaxglmm.links import AbstractLink, Identity, Log, Logit
 
 if TYPE_CHECKING:
@@ -160,8 +161,7 @@ def latent_basis(
 def _mean_threshold(fit: GLMM) -> tuple[float, np.ndarray]:
     """The mean of the thresholds and its gradient in (theta, phi)."""
     values, jacobian = np.asarray(fit.natural.values), np.asarray(fit.natural.jacobian)
-    last = len(values) - len(fit.family.phi_names)
-    own = slice(last - fit.family.num_thresholds, last)
+    own = thresholds_among(fit.family, len(values))
     return float(np.mean(values[own])), np.mean(jacobian[own], axis=0)
 
 
