@@ -11,9 +11,9 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import (
     LARGEST_NUMBER,
-    LARGEST_SEED,
     check_choice,
     check_level,
+    check_seed,
     check_whole,
 )
 from jaxglmm.frontend.draws import in_units, portions
@@ -130,7 +130,7 @@ def bootstrap(
     """Draw, refit, collect."""
     check_choice("kind", kind, KINDS)
     check_whole("num_draws", num_draws, 2, LARGEST_NUMBER)
-    check_whole("seed", seed, 0, LARGEST_SEED)
+    check_seed(seed)
     names, estimates, own = _named(fit, statistic)
     found, errors, counts = [], [], dict[str, int]()
     for batch in _batches(fit, num_draws, seed, kind, progress):

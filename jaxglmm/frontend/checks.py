@@ -184,6 +184,11 @@ def check_whole(name: str, value: Any, least: int, most: int) -> None:
         raise InputError(f"{name}: expected a whole number from {least} to {most}, got {value!r}.")
 
 
+def check_seed(seed: Any) -> None:
+    """A whole number of 63 bits."""
+    check_whole("seed", seed, 0, LARGEST_SEED)
+
+
 def check_choice(argument: str, value: Any, choices: Sequence[str]) -> None:
     """Refuse an option that is not among its choices."""
     if value not in choices:

@@ -34,8 +34,6 @@ def partial_dependence(
     data: Any,
 ) -> pd.DataFrame:
     """One row a point of the grid, and a row of the data unless they are averaged."""
-    import pandas as pd
-
     check_choice("kind", kind, _KINDS)
     check_whole("num_points", num_points, 1, _MOST)
     names = [variables] if isinstance(variables, str) else list(variables)
@@ -58,13 +56,15 @@ def partial_dependence(
     curves = np.concatenate(found)
     if kind == "centered":
         curves = curves - curves[:1]
-    return _long(fit, names, points, curves, kind == "average", pd)
+    return _long(fit, names, points, curves, averaged=kind == "average")
 
 
 def _long(
-    fit: GLMM, names: list[str], points: list[Any], curves: np.ndarray, averaged: bool, pd: Any
+    fit: GLMM, names: list[str], points: list[Any], curves: np.ndarray, *, averaged: bool
 ) -> pd.DataFrame:
     """`curves` are (point, row) or (point, row, category)."""
+    import pandas as pd
+
     index: list[tuple[str, Sequence[Any]]] = []
     if averaged:
         curves = np.nanmean(curves, axis=1)

@@ -20,7 +20,7 @@ from jaxglmm.inference.quantiles import scheffe, t_quantile
 from jaxglmm.inference.wald import delta_errors
 from jaxglmm.predict import bands
 from jaxglmm.predict.integral import Means
-from jaxglmm.predict.linear import expanded, linear_predictors, parameter_slopes
+from jaxglmm.predict.linear import expanded, parameter_slopes
 from jaxglmm.predict.responses import mixture, scale_errors
 
 if TYPE_CHECKING:
@@ -112,15 +112,13 @@ def _known(fit: GLMM, rows: PredictedRows, kind: str, uncertainty: str) -> Known
     conditional = kind == "conditional"
     design = rows.design if conditional else rows.design.without_groups()
     beta, V = np.asarray(fit.estimate.params.beta), fit.parameter_covariance(uncertainty)
-    with_levels = design._replace(codes=rows.codes) if conditional else design
-    eta = linear_predictors(with_levels, beta, rows.effects if conditional else ())
     followed = conditional and uncertainty != "fixed" and len(design.Z) > 0
     unknown = whole_prior(rows) if kind == "marginal" else rows.prior_columns if followed else ()
     S = prior(fit, rows, unknown)
     C = fitting.row_covariances(fit.problem, fit.estimate, design) + S if followed else S
     own = design if followed else design.without_groups()
     return Known(
-        eta=eta,
+        eta=rows.predictors(beta, conditional=conditional),
         slopes=parameter_slopes(own, len(V), fit.mode_slopes if followed else ()),
         V=V,
         C=C,

@@ -25,7 +25,7 @@ class Survey(NamedTuple):
     """What all models have in common.
 
     missing: some values are missing; exact: all responses are whole; zero_one: or even 0 and 1;
-    whole_weights: of the weights; far: some numbers of successes are far from whole.
+    whole_weights: all weights are whole.
     """
 
     missing: bool
