@@ -39,7 +39,7 @@ def partial_dependence(
     names = [variables] if isinstance(variables, str) else list(variables)
     table, num_rows = _table(fit, data)
     _check_names(fit, names, values or {})
-    grids = [_grid(name, table[name], num_points, (values or {}).get(name)) for name in names]
+    grids = [_grid(table[name], num_points, (values or {}).get(name)) for name in names]
     points = list(itertools.product(*grids))
     step = max(_AT_ONCE // max(num_rows, 1), 1)
     blocks = [points[first : first + step] for first in range(0, len(points), step)]
@@ -110,7 +110,7 @@ def _check_names(fit: GLMM, names: list[str], values: Mapping[str, Any]) -> None
         raise InputError(f"values: '{extra[0]}' is not among the predictors to move.")
 
 
-def _grid(name: str, column: Any, num_points: int, given: Any) -> list[Any]:
+def _grid(column: Any, num_points: int, given: Any) -> list[Any]:
     """The values given, the levels of a factor that occur, or points over the range of numbers."""
     if given is not None:
         return np.atleast_1d(np.asarray(given, object)).tolist()

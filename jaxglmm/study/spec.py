@@ -55,11 +55,6 @@ class Spec:
     level: float
     replicates_per_shard: int
 
-    @property
-    def num_fits(self) -> int:
-        """Of all replicates, scenarios and analyses."""
-        return len(self.scenarios) * len(self.analyses) * self.num_replicates
-
     @functools.cached_property
     def shards(self) -> list[Shard]:
         """All of them, as `cut` makes them."""
