@@ -182,19 +182,31 @@ def assemble(
     )
     if complete is not None:
         used = complete(law, used)
-    law = with_categories(law, used)
-    law = with_dispersion(law, method, control)
-    check_reach(law, used)
-    check_density(law, used, control.weights == "likelihood")
-    if no_residual:
-        law = without_residual(law, used)
-    check_residual(law, used)
+    law = _settled(law, used, method, control, no_residual=no_residual)
     named = [a for a in (weights, trials, offset, subset) if isinstance(a, str)]
     how = {"method": method, "quadrature_points": points_of(method, quadrature_points)}
     found = restrict(_problem(law, used, how, control, whole), used, control)
     if method in PSEUDO:
         check_pseudo(found.problem, priors)
     return with_priors(found, used, priors), _labels(used, frame, named, found)
+
+
+def _settled(
+    law: families.AbstractFamily,
+    data: ModelData,
+    method: str,
+    control: Control,
+    *,
+    no_residual: bool,
+) -> families.AbstractFamily:
+    """The law as data and method make it; an InputError where it does not go with them."""
+    law = with_dispersion(with_categories(law, data), method, control)
+    check_reach(law, data)
+    check_density(law, data, control.weights == "likelihood")
+    if no_residual:
+        law = without_residual(law, data)
+    check_residual(law, data)
+    return law
 
 
 def _problem(
