@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 import os
 from collections.abc import Callable, Sequence
@@ -171,6 +172,12 @@ def check_level(level: Any, name: str = "level") -> float:
         usual = "0.95 gives 95 % limits" if name == "level" else "0.05 is usual"
         raise InputError(f"{name}: {level} is not between 0 and 1; {usual}.")
     return float(level)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether this is a finite number of any type; a truth value is none."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
 
 
 def is_whole(value: Any) -> bool:
