@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from jaxglmm.families import AbstractFamily
+from jaxglmm.frontend.part import Part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,12 +16,8 @@ if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
 
 
-class Accounts:
-    """Part of `GLMM`, which alone derives from it."""
-
-    @property
-    def _fit(self) -> GLMM:
-        return cast("GLMM", self)
+class Accounts(Part):
+    """Tables, matrices, and the call made again."""
 
     def update(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,7 +13,9 @@ from jaxglmm.ascent.reduction import reduce, reduce_params
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import programs
 from jaxglmm.frontend.methods import check_points, check_quadrature
+from jaxglmm.frontend.part import Part
 from jaxglmm.frontend.shown import shown_values
+from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.inference.accuracy import newton_step
 from jaxglmm.inference.basis import change_basis
 from jaxglmm.params import Params
@@ -56,9 +58,8 @@ class LaplaceCheck:
 
     @property
     def poor(self) -> bool:
-        """Whether quadrature would move some estimate by a tenth of its standard error or more.
-
-        (Or cannot be done at the estimates.)"""
+        """Whether quadrature would move some estimate by a tenth of its standard error or more, or
+        cannot be done at the estimates."""
         known = np.isfinite(self.log_likelihood)
         return not known or self.largest_shift >= _POOR
 
@@ -76,8 +77,8 @@ class LaplaceCheck:
         )
 
 
-class Accuracy:
-    """Part of `GLMM`, which alone derives from it."""
+class Accuracy(Part):
+    """How good Laplace's approximation is."""
 
     def check_laplace(self, points: int | None = None) -> LaplaceCheck:
         """Compare Laplace's approximation with quadrature at the estimates.
@@ -98,7 +99,7 @@ class Accuracy:
             InputError: a fit by another method, several grouping factors or more than three random
                 effects, more points than memory allows.
         """
-        return check_laplace(cast("GLMM", self), points)
+        return check_laplace(self._fit, points)
 
 
 def check_laplace(fit: GLMM, points: int | None) -> LaplaceCheck:
@@ -143,8 +144,7 @@ def _step(fit: GLMM, points: int) -> tuple[float, Params]:
 def _table(fit: GLMM, before: dict[str, float], after: dict[str, float]) -> pd.DataFrame:
     import pandas as pd
 
-    errors = [table["std_error"] for table in (fit.fixed_effects(), fit.covariance_parameters())]
-    std_error = np.concatenate(errors)
+    std_error = every_parameter(fit, "std_error")[0, 0]
     shift = np.array([after[name] - before[name] for name in before])
     with np.errstate(invalid="ignore", divide="ignore"):
         in_se = np.where(std_error > 0, shift / std_error, np.nan)

@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import check_choice
-from jaxglmm.frontend.fixed_terms import INTERCEPT, FixedTerm, coded_by_deviations, fixed_terms
+from jaxglmm.frontend.fixed_terms import FixedTerm, coded_by_deviations, fixed_terms
 from jaxglmm.frontend.freedom import Vcov, freedom_of
+from jaxglmm.frontend.model import INTERCEPT
 from jaxglmm.inference.hypotheses import other_coding, type_two
 from jaxglmm.inference.linear import Outcome, linear_test
 

@@ -1,4 +1,5 @@
-"""Arguments given as a column's name or as an array: weights, trials, offset, subset."""
+"""Arguments given as a column's name or as an array (weights, trials, offset, subset), and the rows
+that they and the columns of a model leave to use."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import show_rows
 from jaxglmm.frontend.columns import convert, is_missing, is_single, may_miss
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.host import by_parts
+from jaxglmm.host import by_parts, everywhere
 
 
 def numbers(argument: str, value: Any, frame: Frame, *, scalar: bool = False) -> np.ndarray | None:
@@ -61,6 +62,37 @@ def kept_by_subset(subset: Any, frame: Frame) -> np.ndarray:
     raise InputError(
         f"subset{_named(subset)} must be True or False for each row. Give a comparison such as "
         "data['x'] > 0."
+    )
+
+
+def rows_used(
+    frame: Frame, used: list[str], extra: dict[str, Any], subset: Any, missing: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows of the table,) bool kept by subset, and (n,) places of the rows used."""
+    kept = kept_by_subset(subset, frame)
+    if missing == "raise":
+        refuse_missing(frame, used, extra, kept)
+    complete = complete_rows(frame, used, extra, kept)
+    if everywhere(np.asarray, complete):  # half the memory
+        rows = np.arange(frame.num_rows, dtype=np.int32 if frame.num_rows < 2**31 else np.int64)
+    else:
+        rows = np.flatnonzero(complete)
+    if len(rows) == 0:
+        raise InputError(_no_rows(frame, used, extra, kept))
+    return kept, rows
+
+
+def _no_rows(frame: Frame, used: list[str], extra: dict[str, Any], kept: np.ndarray) -> str:
+    if frame.num_rows == 0:
+        return "No rows are left to fit: the data has no rows. Look at how it was read."
+    if not kept.any():
+        return "No rows are left to fit: subset is True for none of the rows. Change subset."
+    counts = {n: int((m & kept).sum()) for n, m in missing_masks(frame, used, extra).items()}
+    worst = sorted((n for n in counts if counts[n]), key=lambda n: -counts[n])
+    shown = ", ".join(f"'{n}' in {counts[n]}" for n in worst[:5])
+    return (
+        f"No rows are left to fit: each of the {int(kept.sum())} rows has a missing or infinite "
+        f"value ({shown}). Fill these columns in, or leave them out."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import (
     LARGEST_NUMBER,
-    LARGEST_SEED,
     check_choice,
     check_level,
+    check_seed,
     check_whole,
 )
 from jaxglmm.frontend.draws import in_units, portions
 from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
+from jaxglmm.frontend.working import is_linear
 from jaxglmm.inference import resampling
 from jaxglmm.pattern import Nested, find_nesting
 
@@ -128,7 +130,7 @@ def bootstrap(
     """Draw, refit, collect."""
     check_choice("kind", kind, KINDS)
     check_whole("num_draws", num_draws, 2, LARGEST_NUMBER)
-    check_whole("seed", seed, 0, LARGEST_SEED)
+    check_seed(seed)
     names, estimates, own = _named(fit, statistic)
     found, errors, counts = [], [], dict[str, int]()
     for batch in _batches(fit, num_draws, seed, kind, progress):
@@ -193,8 +195,8 @@ def _parametric(fit: GLMM, seed: int) -> Callable[[int, int], np.ndarray]:
 
 def _wild(fit: GLMM, seed: int) -> Callable[[int, int], np.ndarray]:
     """Of the outermost grouping factor, or of single rows."""
-    law, problem = fit.family, fit.problem
-    if law.name != "gaussian" or law.link.name != "identity" or law.num_predictors > 1:
+    problem = fit.problem
+    if not is_linear(fit.family):
         raise InputError(
             "kind='wild' is for the normal law with identity link: the residuals of other laws "
             "depend on their means. Use kind='parametric'."
@@ -214,10 +216,10 @@ def _named(
     fit: GLMM, statistic: Statistic | None
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Names, estimates and standard errors of the fit itself."""
-    values, errors = parameters_of(fit)
+    values, errors = every_parameter(fit, "estimate", "std_error")
     if statistic is None:
-        return tuple(values), np.array([v[0] for v in values.values()]), errors[0]
-    made = _applied(statistic, values, 1)[0]
+        return tuple(parameter_names(fit.data, fit.problem)), values[0], errors[0]
+    made = _applied(statistic, fit, values)[0]
     names = tuple(f"statistic[{k}]" for k in range(len(made)))
     return names, made, np.full(len(made), np.nan)
 
@@ -230,11 +232,9 @@ def _of_batch(
     A fit whose fixed effects cannot all be told apart (a drawn table may lack a category) is no
     estimate of them: it counts as failed.
     """
-    values, errors = parameters_of(batch)
-    if statistic is None:
-        found = np.stack(list(values.values()), axis=1)
-    else:
-        found = _applied(statistic, values, len(batch))
+    found, errors = every_parameter(batch, "estimate", "std_error")
+    if statistic is not None:
+        found = _applied(statistic, batch, found)
         errors = np.full_like(found, np.nan)
     lost, counts = batch.converged & batch.unknown, batch.counts()
     counts["converged"] -= int(np.sum(lost))
@@ -243,28 +243,16 @@ def _of_batch(
     return np.where(failed, np.nan, found), np.where(failed, np.nan, errors), counts
 
 
-def _applied(statistic: Statistic, values: Mapping[str, np.ndarray], number: int) -> np.ndarray:
-    found = np.asarray(statistic(dict(values)), float)
+def _applied(statistic: Statistic, fitted: GLMM | Batch, values: np.ndarray) -> np.ndarray:
+    """The statistic of parameters (model, param); (model, k)."""
+    names, number = parameter_names(fitted.data, fitted.problem), len(values)
+    found = np.asarray(statistic(dict(zip(names, values.T, strict=True))), float)
     if found.ndim not in (1, 2) or found.shape[0] != number:
         raise InputError(
             f"statistic: of {number} models it gave an array of shape {found.shape}, but must give "
             f"one number for each, ({number},), or some, ({number}, k)."
         )
     return found[:, None] if found.ndim == 1 else found
-
-
-def parameters_of(fitted: GLMM | Batch) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Every parameter of the tables by its name, (model,), and their errors, (model, param)."""
-    names = parameter_names(fitted.data, fitted.problem)
-    tables = fitted.fixed_effects(), fitted.covariance_parameters()
-
-    def column(name: str) -> np.ndarray:
-        parts = [table[name].to_numpy(float) for table in tables]
-        number = (len(parts[0]) + len(parts[1])) // len(names)
-        return np.concatenate([part.reshape(number, -1) for part in parts], axis=1)
-
-    values = column("estimate")
-    return {name: values[:, k] for k, name in enumerate(names)}, column("std_error")
 
 
 def _left_out(fit: GLMM, statistic: Statistic | None, factor: int = 0) -> np.ndarray:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxglmm import covariance as structures
 from jaxglmm import families
 from jaxglmm.control import Control
-from jaxglmm.design import PSEUDO, Grouping, Problem, Term, make_problem
+from jaxglmm.design import PSEUDO, Problem
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.cumulative import with_categories, with_spacing
 from jaxglmm.frontend.density import check_density
@@ -28,10 +27,11 @@ from jaxglmm.frontend.methods import (
     points_of,
     with_dispersion,
 )
-from jaxglmm.frontend.model import ModelData, TermData
+from jaxglmm.frontend.model import ModelData
 from jaxglmm.frontend.priors import with_priors
+from jaxglmm.frontend.problem import groupings_of, problem_of
 from jaxglmm.frontend.residual import check_residual, without_residual
-from jaxglmm.host import copied, everywhere, is_constant
+from jaxglmm.host import copied, everywhere
 from jaxglmm.links import AbstractLink
 from jaxglmm.pattern import Independent, carry_out, survey
 
@@ -182,19 +182,31 @@ def assemble(
     )
     if complete is not None:
         used = complete(law, used)
-    law = with_categories(law, used)
-    law = with_dispersion(law, method, control)
-    check_reach(law, used)
-    check_density(law, used, control.weights == "likelihood")
-    if no_residual:
-        law = without_residual(law, used)
-    check_residual(law, used)
+    law = _settled(law, used, method, control, no_residual=no_residual)
     named = [a for a in (weights, trials, offset, subset) if isinstance(a, str)]
     how = {"method": method, "quadrature_points": points_of(method, quadrature_points)}
     found = restrict(_problem(law, used, how, control, whole), used, control)
     if method in PSEUDO:
         check_pseudo(found.problem, priors)
     return with_priors(found, used, priors), _labels(used, frame, named, found)
+
+
+def _settled(
+    law: families.AbstractFamily,
+    data: ModelData,
+    method: str,
+    control: Control,
+    *,
+    no_residual: bool,
+) -> families.AbstractFamily:
+    """The law as data and method make it; an InputError where it does not go with them."""
+    law = with_dispersion(with_categories(law, data), method, control)
+    check_reach(law, data)
+    check_density(law, data, control.weights == "likelihood")
+    if no_residual:
+        law = without_residual(law, data)
+    check_residual(law, data)
+    return law
 
 
 def _problem(
@@ -225,60 +237,6 @@ def _problem(
         pattern=carry_out(found, codes, num_levels, latent, control.probes),
         **how,
     )
-
-
-def groupings_of(data: ModelData) -> tuple[Grouping, ...]:
-    """The grouping factors as the core has them."""
-    return tuple(
-        Grouping(
-            codes=g.codes,
-            Z=g.Z[:1].copy() if is_constant(g.Z) else g.Z,
-            num_levels=len(g.levels),
-            terms=tuple(_term(t, data.components) for t in g.terms),
-            constants=tuple(t.constants for t in g.terms),
-        )
-        for g in data.groupings
-    )
-
-
-def problem_of(
-    law: families.AbstractFamily,
-    data: ModelData,
-    groupings: tuple[Grouping, ...],
-    **settings: Any,
-) -> Problem:
-    """The problem of a law and its data; settings are those of `make_problem`."""
-    # One number in memory where nothing is given.
-    weights, offset = (
-        np.broadcast_to(usual, data.y.shape) if v is None else np.array(v)
-        for v, usual in ((data.weights, 1.0), (data.offset, 0.0))
-    )
-    return make_problem(
-        data.y,
-        data.X,
-        law,
-        groupings,
-        weights=weights,
-        trials=np.ones(1) if data.trials is None else np.array(data.trials),
-        offset=offset,
-        predictors=tuple(map(data.components.index, data.fixed_components)),
-        offsets=_offsets(data),
-        **settings,
-    )
-
-
-def _offsets(data: ModelData) -> tuple[np.ndarray, ...]:
-    """Of the predictors behind the first; nothing where none has any."""
-    if all(own is None for own in data.offsets):
-        return ()
-    return tuple(np.zeros_like(data.y) if own is None else own for own in data.offsets)
-
-
-def _term(term: TermData, components: tuple[str, ...]) -> Term:
-    structure: Any = structures.REGISTRY[term.structure]
-    feeds = tuple(map(components.index, term.components))
-    one = len(set(feeds)) == 1
-    return Term(structure(len(term.names), **term.arguments), feeds[0] if one else feeds)
 
 
 def _labels(data: ModelData, frame: Frame, named: list[str], restricted: Restricted) -> Labels:

@@ -15,7 +15,8 @@ from jaxglmm.rows import constants_of, divides_dispersion, structure_of
 if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
 
-_MOST = 2**27  # numbers that arrays by cluster may have: 1 GiB
+MOST = 2**27
+"""Numbers that arrays by cluster may have: 1 GiB."""
 
 
 def clusters_of(fit: GLMM, given: Any, rows: np.ndarray) -> np.ndarray:
@@ -65,7 +66,7 @@ def _codes(fit: GLMM, given: Any) -> np.ndarray:
 
 def check_size(numbers: int) -> None:
     """Refuse arrays of so many numbers."""
-    if numbers > _MOST:
+    if numbers > MOST:
         raise InputError(
             "vcov: clusters of this size ask for too much memory; use smaller ones, or 'joint'."
         )

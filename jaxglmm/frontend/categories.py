@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
 from jaxglmm.errors import InputError
+from jaxglmm.frontend.checks import is_finite
 
 _FORM = "Give the thresholds by the categories on their sides, {'low|mid': -1.0, 'mid|high': 0.5}."
 
@@ -22,7 +21,7 @@ def thresholds_by_name(given: Mapping[str, Any]) -> tuple[dict[str, float], tupl
     if not cuts:
         raise InputError(f"params: a cumulative family needs thresholds. {_FORM}")
     for name, value in cuts.items():
-        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        if not is_finite(value):
             raise InputError(f"params: '{name}' must be a finite number, got {value!r}.")
     cuts = dict(sorted(cuts.items(), key=lambda cut: cut[1]))
     sides = [sides for sides in map(_sides, cuts) if sides is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 import os
 from collections.abc import Callable, Sequence
@@ -173,11 +174,26 @@ def check_level(level: Any, name: str = "level") -> float:
     return float(level)
 
 
+def is_finite(value: Any) -> bool:
+    """Whether this is a finite number of any type; a truth value is none."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether this is a whole number of any type; a truth value is none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_whole(name: str, value: Any, least: int, most: int) -> None:
     """A whole number between two."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not least <= int(value) <= most:
+    if not is_whole(value) or not least <= int(value) <= most:
         raise InputError(f"{name}: expected a whole number from {least} to {most}, got {value!r}.")
+
+
+def check_seed(seed: Any) -> None:
+    """A whole number of 63 bits."""
+    check_whole("seed", seed, 0, LARGEST_SEED)
 
 
 def check_choice(argument: str, value: Any, choices: Sequence[str]) -> None:

@@ -10,9 +10,8 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import fitting
 from jaxglmm.frontend.anova import denominator, table
-from jaxglmm.frontend.freedom import Vcov, covariance_of, freedom_of
-from jaxglmm.frontend.matrices import INTERCEPT
-from jaxglmm.frontend.model import full_name
+from jaxglmm.frontend.freedom import Vcov, covariance_of, freedom_of, plain_df
+from jaxglmm.frontend.model import INTERCEPT
 from jaxglmm.inference.freedom import Known
 from jaxglmm.inference.henderson import of_random_effects
 from jaxglmm.inference.linear import linear_test
@@ -42,14 +41,14 @@ def coef_test(
         )
     _check_possible(np.hstack([rows, of_random]), right)
     estimate, covariance = _combined(fit, rows, of_random)
-    freedom = Known(covariance, float(fit.df_residual) if df == "residual" else np.inf)
+    freedom = Known(covariance, plain_df(fit, df))
     return table({}, [linear_test(freedom, estimate, np.eye(len(rows)), right, test)])
 
 
 def fixed_rows(fit: GLMM, H: Any, beside: np.ndarray | None = None) -> np.ndarray:
     """H as a matrix (row, fixed): rows, one row, {name: coefficient} for one row, or a list of such
     dicts. None: every coefficient but the intercepts; nothing of them `beside` rows of K."""
-    names = list(map(full_name, fit.labels.components, fit.labels.fixed))
+    names = fit.data.full_names
     if H is None and beside is not None:
         return np.zeros((len(beside), len(names)))
     if H is None:

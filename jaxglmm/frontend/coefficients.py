@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,33 +17,27 @@ from jaxglmm.frontend.freedom import (
     freedom_of,
     parameters_covariance,
 )
-from jaxglmm.frontend.model import full_name
+from jaxglmm.frontend.part import Part
 from jaxglmm.inference.freedom import Known
 from jaxglmm.inference.kenward_roger import Adjusted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from jaxglmm.frontend.result import GLMM
 
-
-class Coefficients:
-    """Part of `GLMM`, which alone derives from it."""
-
-    @property
-    def _tested(self) -> GLMM:
-        return cast("GLMM", self)
+class Coefficients(Part):
+    """Table, covariance and tests of the coefficients."""
 
     @functools.cached_property
     def variance_slopes(self) -> tuple[np.ndarray, np.ndarray]:
         """Cov(beta) given (theta, phi), and its derivatives in those that are free."""
-        fit = self._tested
+        fit = self._fit
         return fitting.conditional_slopes(fit.problem, fit.estimate)
 
     @functools.cached_property
     def adjusted_covariance(self) -> Adjusted:
         """Kenward and Roger's covariance of beta, and what their degrees of freedom need."""
-        return adjusted_covariance(self._tested)
+        return adjusted_covariance(self._fit)
 
     def fixed_effects(
         self,
@@ -77,7 +71,7 @@ class Coefficients:
         Raises:
             InputError: what is not known, or not defined for the model.
         """
-        fit = self._tested
+        fit = self._fit
         level = check_level(level)
         freedom = freedom_of(fit, df, vcov)
         same = isinstance(freedom, Known)  # for thresholds too, which are no coefficients
@@ -95,8 +89,8 @@ class Coefficients:
         """
         import pandas as pd
 
-        fit = self._tested
-        names = list(map(full_name, fit.labels.components, fit.labels.fixed))
+        fit = self._fit
+        names = fit.data.full_names
         return pd.DataFrame(covariance_of(fit, kind), index=names, columns=names)
 
     def anova(
@@ -122,7 +116,7 @@ class Coefficients:
         """
         from jaxglmm.frontend.anova import anova
 
-        return anova(self._tested, type, test, df, vcov)
+        return anova(self._fit, type, test, df, vcov)
 
     def coef_test(
         self,
@@ -158,4 +152,4 @@ class Coefficients:
         """
         from jaxglmm.frontend.coef_test import coef_test
 
-        return coef_test(self._tested, H, c, K, df, test, vcov)
+        return coef_test(self._fit, H, c, K, df, test, vcov)

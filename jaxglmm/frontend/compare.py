@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.checks import LARGEST_NUMBER, LARGEST_SEED, check_choice, check_whole
+from jaxglmm.frontend.checks import LARGEST_NUMBER, check_choice, check_seed, check_whole
 from jaxglmm.frontend.comparable import (
     Named,
     check_fits,
@@ -198,7 +198,7 @@ def compare(
     if test == "bootstrap":
         if seed is None:
             raise InputError("seed: test='bootstrap' draws responses. Give a whole number.")
-        check_whole("seed", seed, 0, LARGEST_SEED)
+        check_seed(seed)
         check_whole("num_draws", num_draws, 1, LARGEST_NUMBER)
         ratios = tuple(
             on_draws(ratio, small.fit, large.fit, num_draws, seed, progress)

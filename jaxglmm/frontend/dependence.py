@@ -34,14 +34,12 @@ def partial_dependence(
     data: Any,
 ) -> pd.DataFrame:
     """One row a point of the grid, and a row of the data unless they are averaged."""
-    import pandas as pd
-
     check_choice("kind", kind, _KINDS)
     check_whole("num_points", num_points, 1, _MOST)
     names = [variables] if isinstance(variables, str) else list(variables)
     table, num_rows = _table(fit, data)
     _check_names(fit, names, values or {})
-    grids = [_grid(name, table[name], num_points, (values or {}).get(name)) for name in names]
+    grids = [_grid(table[name], num_points, (values or {}).get(name)) for name in names]
     points = list(itertools.product(*grids))
     step = max(_AT_ONCE // max(num_rows, 1), 1)
     blocks = [points[first : first + step] for first in range(0, len(points), step)]
@@ -58,13 +56,15 @@ def partial_dependence(
     curves = np.concatenate(found)
     if kind == "centered":
         curves = curves - curves[:1]
-    return _long(fit, names, points, curves, kind == "average", pd)
+    return _long(fit, names, points, curves, averaged=kind == "average")
 
 
 def _long(
-    fit: GLMM, names: list[str], points: list[Any], curves: np.ndarray, averaged: bool, pd: Any
+    fit: GLMM, names: list[str], points: list[Any], curves: np.ndarray, *, averaged: bool
 ) -> pd.DataFrame:
     """`curves` are (point, row) or (point, row, category)."""
+    import pandas as pd
+
     index: list[tuple[str, Sequence[Any]]] = []
     if averaged:
         curves = np.nanmean(curves, axis=1)
@@ -110,7 +110,7 @@ def _check_names(fit: GLMM, names: list[str], values: Mapping[str, Any]) -> None
         raise InputError(f"values: '{extra[0]}' is not among the predictors to move.")
 
 
-def _grid(name: str, column: Any, num_points: int, given: Any) -> list[Any]:
+def _grid(column: Any, num_points: int, given: Any) -> list[Any]:
     """The values given, the levels of a factor that occur, or points over the range of numbers."""
     if given is not None:
         return np.atleast_1d(np.asarray(given, object)).tolist()

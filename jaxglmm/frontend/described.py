@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from jaxglmm.design import Problem
 from jaxglmm.families import AbstractFamily
 from jaxglmm.frontend.build import Labels
@@ -30,6 +32,11 @@ class Described:
     def link(self) -> AbstractLink:
         """The law's link."""
         return self.problem.family.link
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Which rows count, by a weight above zero; (obs,) bool."""
+        return np.broadcast_to(self.problem.weights, self.problem.num_obs) > 0
 
     @property
     def held(self) -> dict[str, float]:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxglmm.design import Problem
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import programs
-from jaxglmm.frontend.checks import LARGEST_NUMBER, LARGEST_SEED, check_choice, check_whole
+from jaxglmm.frontend.checks import LARGEST_NUMBER, check_choice, check_seed, check_whole
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.host import is_constant
 from jaxglmm.layout import bucket
@@ -64,7 +64,7 @@ def draws_of(
     """Draws first, first + 1, ... of a seed, in the units of the formula's response."""
     check_whole("num_draws", num_draws, 1, LARGEST_NUMBER)
     check_whole("first", first, 0, LARGEST_NUMBER - int(num_draws))
-    check_whole("seed", seed, 0, LARGEST_SEED)
+    check_seed(seed)
     y = numbered_draws(problem, params, u, int(num_draws), int(seed), int(first))
     return in_units(y, data)
 

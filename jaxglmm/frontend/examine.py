@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
+
+from jaxglmm.frontend.part import Part
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from jaxglmm.frontend.result import GLMM
 
-
-class Examine:
-    """Part of `GLMM`, which alone derives from it."""
-
-    @property
-    def _whole(self) -> GLMM:
-        return cast("GLMM", self)
+class Examine(Part):
+    """Intervals, profiles, influence and residuals."""
 
     def confint(
         self,
@@ -52,7 +48,7 @@ class Examine:
         """
         from jaxglmm.frontend.profile import confint
 
-        return confint(self._whole, method, level, parameters, num_draws, seed, progress)
+        return confint(self._fit, method, level, parameters, num_draws, seed, progress)
 
     def profile(
         self,
@@ -77,7 +73,7 @@ class Examine:
         """
         from jaxglmm.frontend.profile import profile
 
-        return profile(self._whole, parameters, level, num_points, progress)
+        return profile(self._fit, parameters, level, num_points, progress)
 
     def influence(
         self,
@@ -110,7 +106,7 @@ class Examine:
         """
         from jaxglmm.frontend.influence import influence
 
-        return influence(self._whole, by, method, progress)
+        return influence(self._fit, by, method, progress)
 
     def residuals(
         self,
@@ -134,7 +130,7 @@ class Examine:
         """
         from jaxglmm.frontend.of_rows import residuals
 
-        return residuals(self._whole, type, conditional, seed)
+        return residuals(self._fit, type, conditional, seed)
 
     def hat_values(self) -> np.ndarray:
         """Derivatives of the fitted means in their own responses, row by row, with covariance
@@ -142,4 +138,4 @@ class Examine:
         number of parameters."""
         from jaxglmm.frontend.of_rows import hat_values
 
-        return hat_values(self._whole)
+        return hat_values(self._fit)

@@ -14,8 +14,9 @@ from jaxglmm.frontend import fitting
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.prediction_programs import random_covariances
 from jaxglmm.frontend.prediction_rows import fitted_rows
+from jaxglmm.frontend.working import is_linear
 from jaxglmm.inference.explained import LATENT, design_effects, observation_variance, shares
-from jaxglmm.links import Identity, Log
+from jaxglmm.links import Log
 from jaxglmm.predict.integral import marginal_means, rule_of
 from jaxglmm.predict.linear import prior_covariances
 
@@ -67,8 +68,8 @@ def _not_defined(fit: GLMM) -> str:
             "not defined: with a model of the dispersion or of zeros the variance of an "
             "observation differs from row to row."
         )
-    if isinstance(law, Gaussian) and isinstance(law.link, Identity):
-        no_residual = law.sigma is not None and fit.arguments.get("dispersion") is not None
+    if is_linear(law):
+        no_residual = bool(law.known) and fit.arguments.get("dispersion") is not None
         return "not defined: the model has no residual variance." if no_residual else ""
     if isinstance(law, Binomial) and link in ("logit", "probit"):
         return ""
@@ -147,7 +148,7 @@ def _method(fit: GLMM, method: str | None) -> str:
             "r2: a model of the dispersion or of zeros has no single variance of an observation, "
             "so that R2 is not defined."
         )
-    if isinstance(law, Gaussian) and isinstance(law.link, Identity):
+    if is_linear(law):
         if method is not None:
             raise InputError(
                 f"method='{method}': the residual variance of this model is known; leave it out."

@@ -9,8 +9,7 @@ import numpy as np
 
 from jaxglmm.frontend.context import SUM, Columns, used_columns
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.matrices import INTERCEPT
-from jaxglmm.frontend.model import fixed_part
+from jaxglmm.frontend.model import INTERCEPT, fixed_part
 from jaxglmm.rank import independent_columns
 
 if TYPE_CHECKING:
@@ -41,17 +40,14 @@ class FixedTerm(NamedTuple):
 def fixed_terms(fit: GLMM) -> list[FixedTerm]:
     """The terms of all components, in the order of their columns; columns that were dropped or
     held at a value belong to none."""
-    encoders, held = fit.data.encoders, _held(fit)
-    place = np.cumsum(encoders.kept) - 1
-    found, start = [], 0
-    for component in fit.data.components:
-        spec = encoders.specs[fixed_part(component)]
-        for name, factors, own in _slices(spec):
-            columns = np.arange(start + own.start, start + own.stop)
-            columns = place[columns[encoders.kept[columns]]]
+    data, held, found = fit.data, _held(fit), []
+    kept = data.encoders.kept
+    place = np.cumsum(kept) - 1
+    for component, of in data.fixed_slices.items():
+        for name, factors, own in _slices(data.fixed_spec(component)):
+            columns = place[of][own][kept[of][own]]
             columns = columns[~held[columns]]
             found.append(FixedTerm(component, name, factors, columns))
-        start += len(spec.column_names)
     return [term for term in found if len(term.columns)]
 
 
@@ -85,11 +81,11 @@ def coded_by_deviations(fit: GLMM, component: str) -> Coded | None:
     from jaxglmm.frontend import encode
 
     data = fit.data
-    part = data.spec if component == "cond" else data.further[component]
     frame = Frame(fit.labels.table)
     arrays = used_columns(frame, list(fit.labels.table), data.rows)
     columns = Columns(len(data.rows), arrays, dict.fromkeys(data.factor_levels, SUM))
-    key, code = fixed_part(component), _BARE.sub(rf"\1(\2{_CODING})", part.fixed)
+    fixed = data.formulas[component].fixed
+    key, code = fixed_part(component), _BARE.sub(rf"\1(\2{_CODING})", fixed)
     coded = encode.fit({key: code}, columns)[key]
     if not independent_columns(coded.matrix).all():
         return None

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import fitting
+from jaxglmm.frontend.by_cluster import MOST
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.robust import of_fixed_alone, robust, robust_freedom
 from jaxglmm.frontend.working import is_linear, working_model
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
 
 Vcov: TypeAlias = str | Mapping[str, Any] | None
-_MOST = 2**27  # numbers that matrices of blocks may have: 1 GiB
 DF = ("none", "residual", "satterthwaite", "kenward_roger")
 
 
@@ -45,8 +45,12 @@ def freedom_of(fit: GLMM, df: str = "none", vcov: Vcov = None) -> Freedom:
         return _satterthwaite(fit, vcov)
     if df == "kenward_roger":
         return _kenward_roger(fit, vcov)
-    covariance = covariance_of(fit, "joint" if vcov is None else vcov)
-    return Known(covariance, float(fit.df_residual) if df == "residual" else np.inf)
+    return Known(covariance_of(fit, "joint" if vcov is None else vcov), plain_df(fit, df))
+
+
+def plain_df(fit: GLMM, df: str) -> float:
+    """The degrees of freedom "none" or "residual"."""
+    return float(fit.df_residual) if df == "residual" else np.inf
 
 
 def covariance_of(fit: GLMM, kind: Vcov) -> np.ndarray:
@@ -112,7 +116,7 @@ def adjusted_covariance(fit: GLMM) -> Adjusted:
         )
     codes = [term.codes for term in seen.model.terms]
     blocks = blocks_of(independent_clusters(codes, len(seen.rows)))
-    if blocks.index.size * blocks.size * (seen.model.num_params + 3) > _MOST:
+    if blocks.index.size * blocks.size * (seen.model.num_params + 3) > MOST:
         raise InputError(
             "df: 'kenward_roger' needs the covariance matrix of all rows that random effects link, "
             f"here of {blocks.size} rows at once: too much memory. Use 'satterthwaite'."

@@ -69,9 +69,14 @@ def terms_of(problem: Problem) -> list[AbstractCovariance]:
 
 def bounds(named: Named, problem: Problem) -> tuple[float, float]:
     """Of a fixed effect or a covariance parameter."""
-    if named.kind == "corr":
-        return terms_of(problem)[named.term].lowest_correlation, 1.0
-    return 0.0 if named.kind in ("sd", "range", "shape") else -np.inf, np.inf
+    if named.vector != "theta":
+        return -np.inf, np.inf
+    return bounds_of(named.kind, terms_of(problem)[named.term])
+
+
+def bounds_of(kind: str, structure: AbstractCovariance) -> tuple[float, float]:
+    """Of a parameter of a covariance structure."""
+    return (structure.lowest_correlation, 1.0) if kind == "corr" else (0.0, np.inf)
 
 
 def _check_range(named: Named, value: float, problem: Problem) -> None:

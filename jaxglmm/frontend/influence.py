@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.bootstrap import parameters_of
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.fitting import share_of_all
 from jaxglmm.frontend.many.followed import check_criterion
 from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.inference.influence import cooks_distance, covariance_ratio, sums_by_unit
+from jaxglmm.inference.natural import thresholds_among
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,13 +61,12 @@ def influence(fit: GLMM, by: Any, method: str, progress: bool | None) -> pd.Data
         moved = _refitted(fit, units, method == "exact", progress)
     names, p = parameter_names(fit.data, fit.problem), len(fit.labels.fixed)
     V, free = fit.joint_covariance[:p, :p], _free(fit)
-    counted = np.broadcast_to(fit.problem.weights, units.codes.shape) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = moved.change[:, :p] / moved.errors
     return pd.DataFrame(
         {
             **units.labels,
-            "num_obs": np.bincount(units.codes, counted, units.number).astype(np.int64),
+            "num_obs": np.bincount(units.codes, fit.counted, units.number).astype(np.int64),
             "cooks_distance": cooks_distance(moved.change[:, :p][:, free], V[np.ix_(free, free)]),
             "likelihood_displacement": moved.displacement,
             "covariance_ratio": moved.covariance_ratio,
@@ -129,16 +129,15 @@ def _refitted(fit: GLMM, units: _Units, exact: bool, progress: bool | None) -> _
 
     batch, fall = fit_without(fit, units.codes, range(units.number), exact, progress)
     p, free = len(fit.labels.fixed), _free(fit)
-    own, of_all = parameters_of(batch), parameters_of(fit)
-    values = np.stack(list(own[0].values()), axis=1)
-    here = np.array([v[0] for v in of_all[0].values()])
+    values, errors = every_parameter(batch, "estimate", "std_error")
+    (here,) = every_parameter(fit, "estimate")
     # Coefficients that the rows left do not tell are no estimates.
     V, known = fit.joint_covariance, batch.converged & ~batch.unknown
     left = batch.joint_covariance[:, free[:, None], free]
     ratio = covariance_ratio(left, V[np.ix_(free, free)])
     return _Moved(
         change=np.where(known[:, None], here - values, np.nan),
-        errors=own[1][:, :p],
+        errors=errors[:, :p],
         covariance_ratio=np.where(known, ratio, np.nan),
         displacement=np.where(known, np.maximum(2.0 * fall, 0.0), np.nan),
         status=batch.status,
@@ -150,17 +149,18 @@ def _to_first_order(fit: GLMM, units: _Units) -> _Moved:
     from jaxglmm.frontend.many.deletions import slopes_in_weights
 
     slopes = sums_by_unit(slopes_in_weights(fit), units.codes, units.number)
-    p, thresholds = len(fit.labels.fixed), fit.family.num_thresholds
+    p = len(fit.labels.fixed)
     natural = slopes[:, p:] @ np.asarray(fit.natural.jacobian).T
-    own = natural.shape[1] - thresholds - len(fit.family.phi_names)
-    order = [*range(own, own + thresholds), *range(own), *range(own + thresholds, natural.shape[1])]
+    places = np.arange(natural.shape[1])
+    own = thresholds_among(fit.family, len(places))
+    order = [*places[own], *places[: own.start], *places[own.stop :]]
     restriction = fit.problem.restriction
     free = slopes if restriction is None else share_of_all(restriction).collapse(slopes.T).T
     hessian = np.asarray(fit.estimate.hessian)
     ones = np.full(units.number, np.nan)
     return _Moved(
         change=np.concatenate([slopes[:, :p], natural[:, order]], axis=1),
-        errors=np.broadcast_to(parameters_of(fit)[1][0, :p], (units.number, p)),
+        errors=np.broadcast_to(every_parameter(fit, "std_error")[0, :, :p], (units.number, p)),
         covariance_ratio=ones,
         displacement=-np.sum((free @ hessian) * free, axis=1),
         status=np.full(units.number, "approximate", object),

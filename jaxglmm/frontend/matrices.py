@@ -11,29 +11,15 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import designs, structures
-from jaxglmm.frontend.arguments import (
-    complete_rows,
-    kept_by_subset,
-    missing_masks,
-    numbers,
-    refuse_missing,
-)
+from jaxglmm.frontend.arguments import numbers, rows_used
 from jaxglmm.frontend.checks import check_choice, check_finite
 from jaxglmm.frontend.context import Columns, Factor, used_columns
 from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.given import check_matrices
 from jaxglmm.frontend.groupings import Random, groupings
-from jaxglmm.frontend.model import (
-    Encoders,
-    GroupingData,
-    ModelData,
-    NewData,
-    TermData,
-    fixed_part,
-    full_name,
-)
-from jaxglmm.frontend.newdata import evaluate_offset, new_data
+from jaxglmm.frontend.model import INTERCEPT, Encoders, ModelData, fixed_part, full_name
+from jaxglmm.frontend.newdata import evaluate_offset
 from jaxglmm.frontend.response import (
     ResponseData,
     known_of_response,
@@ -42,15 +28,10 @@ from jaxglmm.frontend.response import (
 )
 from jaxglmm.frontend.tokens import column_name
 from jaxglmm.frontend.variables import columns_in, plain_columns
-from jaxglmm.host import everywhere
 from jaxglmm.rank import independent_columns
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.encode import Encoded
-
-INTERCEPT = "Intercept"
-
-__all__ = ["GroupingData", "ModelData", "NewData", "TermData", "model_data", "new_data"]
 
 
 def model_data(
@@ -91,7 +72,7 @@ def model_data(
         "trials": numbers("trials", trials, frame, scalar=True),
         "offset": numbers("offset", offset, frame, scalar=True),
     }
-    kept, rows = _rows(frame, used, extra, subset, missing)
+    kept, rows = rows_used(frame, used, extra, subset, missing)
     columns, plain = _columns(parts, frame, used, rows, contrasts)
     at_rows = {name: None if v is None else v[rows] for name, v in extra.items()}
     encoded = _encode(parts, terms, columns, rows)
@@ -282,37 +263,6 @@ def _independent(X: np.ndarray, beside_thresholds: bool) -> np.ndarray:
     if not beside_thresholds:
         return independent_columns(X)
     return independent_columns(np.column_stack([np.ones(len(X)), X]))[1:]
-
-
-def _rows(
-    frame: Frame, used: list[str], extra: dict[str, Any], subset: Any, missing: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """(rows of the table,) bool kept by subset, and (n,) places of the rows used."""
-    kept = kept_by_subset(subset, frame)
-    if missing == "raise":
-        refuse_missing(frame, used, extra, kept)
-    complete = complete_rows(frame, used, extra, kept)
-    if everywhere(np.asarray, complete):  # half the memory
-        rows = np.arange(frame.num_rows, dtype=np.int32 if frame.num_rows < 2**31 else np.int64)
-    else:
-        rows = np.flatnonzero(complete)
-    if len(rows) == 0:
-        raise InputError(_no_rows(frame, used, extra, kept))
-    return kept, rows
-
-
-def _no_rows(frame: Frame, used: list[str], extra: dict[str, Any], kept: np.ndarray) -> str:
-    if frame.num_rows == 0:
-        return "No rows are left to fit: the data has no rows. Look at how it was read."
-    if not kept.any():
-        return "No rows are left to fit: subset is True for none of the rows. Change subset."
-    counts = {n: int((m & kept).sum()) for n, m in missing_masks(frame, used, extra).items()}
-    worst = sorted((n for n in counts if counts[n]), key=lambda n: -counts[n])
-    shown = ", ".join(f"'{n}' in {counts[n]}" for n in worst[:5])
-    return (
-        f"No rows are left to fit: each of the {int(kept.sum())} rows has a missing or infinite "
-        f"value ({shown}). Fill these columns in, or leave them out."
-    )
 
 
 def _plain_factors(parts: dict[str, FormulaSpec], arrays: dict[str, Any]) -> dict[str, Factor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 from jaxglmm.control import Control
@@ -10,7 +9,7 @@ from jaxglmm.design import METHODS, MOST_LATENT, PSEUDO, Grouping, Problem
 from jaxglmm.errors import InputError
 from jaxglmm.families import REGISTRY, AbstractFamily
 from jaxglmm.families.quasi import Quasi
-from jaxglmm.frontend.checks import machine_memory
+from jaxglmm.frontend.checks import is_whole, machine_memory
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.marginal.quadrature import most_points, rule_bytes
 
@@ -119,6 +118,5 @@ def check_pseudo(problem: Problem, priors: Any) -> None:
 
 def check_points(argument: str, points: Any) -> None:
     """A number of points."""
-    whole = isinstance(points, numbers.Integral) and not isinstance(points, bool)
-    if not whole or points < 1:
+    if not is_whole(points) or points < 1:
         raise InputError(f"{argument}: {points!r} is no whole number of at least 1.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from jaxglmm.frontend.formula import FormulaSpec
     from jaxglmm.frontend.groups import GroupCoder
     from jaxglmm.frontend.positions import Positions
+
+
+INTERCEPT = "Intercept"
+"""formulaic's name of the column of ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +116,28 @@ class ModelData:
     @property
     def components(self) -> tuple[str, ...]:
         return ("cond", *self.further)
+
+    @property
+    def formulas(self) -> dict[str, FormulaSpec]:
+        """Those of all components by name."""
+        return {"cond": self.spec, **self.further}
+
+    @property
+    def full_names(self) -> list[str]:
+        """The columns of X by their names in the whole model."""
+        return list(map(full_name, self.fixed_components, self.fixed_names))
+
+    def fixed_spec(self, component: str) -> ModelSpec:
+        """What formulaic keeps of a component's fixed part."""
+        return self.encoders.specs[fixed_part(component)]
+
+    @property
+    def fixed_slices(self) -> dict[str, slice]:
+        """The columns of each component among all of them before any was dropped."""
+        sizes = [len(self.fixed_spec(component).column_names) for component in self.components]
+        ends = accumulate(sizes)
+        spans = (slice(end - size, end) for size, end in zip(sizes, ends, strict=True))
+        return dict(zip(self.components, spans, strict=True))
 
 
 def fixed_part(component: str) -> str:

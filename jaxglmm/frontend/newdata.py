@@ -42,8 +42,14 @@ def new_data(
     Z = [np.concatenate([matrices[key] for key in keys], axis=1) for keys in parts]
     fitted = None if given is None else given[rows]
     total, *others = (
-        evaluate_offset(part.offsets, columns, own, encoders.state["offset"], rows)
-        for part, own in [(data.spec, fitted), *((part, None) for part in data.further.values())]
+        evaluate_offset(
+            part.offsets,
+            columns,
+            fitted if component == "cond" else None,
+            encoders.state["offset"],
+            rows,
+        )
+        for component, part in data.formulas.items()
     )
     fixed = [matrices[fixed_part(component)] for component in data.components]
     return NewData(

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import programs
-from jaxglmm.frontend.checks import LARGEST_SEED, check_choice, check_whole
+from jaxglmm.frontend.checks import check_choice, check_seed
 from jaxglmm.frontend.prediction import predictors_of_rows
 from jaxglmm.inference import residuals as core
 from jaxglmm.predictor import factors_of_groups
@@ -25,7 +25,7 @@ TYPES = ("raw", "pearson", "deviance", "quantile")
 def residuals(fit: GLMM, type: str, conditional: bool, seed: int) -> np.ndarray:
     """For the rows used, in their order."""
     check_choice("type", type, TYPES)
-    check_whole("seed", seed, 0, LARGEST_SEED)
+    check_seed(seed)
     law, problem = fit.family, fit.problem
     if law.support == "ordinal" and type in ("raw", "pearson"):
         raise InputError(

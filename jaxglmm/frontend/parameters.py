@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, NamedTuple
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.model import full_name
+from jaxglmm.frontend.model import INTERCEPT, full_name
 from jaxglmm.frontend.ordinal import threshold_names
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def parameter_names(data: ModelData, problem: Problem) -> list[str]:
     """All parameters in the order of the tables: fixed effects, thresholds, covariance parameters,
     the law's own."""
     return [
-        *map(full_name, data.fixed_components, data.fixed_names),
+        *data.full_names,
         *threshold_names(data.categories),
         *(row.name for row in covariance_rows(data, problem)),
     ]
@@ -106,12 +106,12 @@ class Names:
 
     def __init__(self, problem: Problem, data: ModelData) -> None:
         self.all = [
-            Named(full_name(part, name), "fixed", -1, k, "", part == "cond" and name != "Intercept")
+            Named(full_name(part, name), "fixed", -1, k, "", part == "cond" and name != INTERCEPT)
             for k, (part, name) in enumerate(
                 zip(data.fixed_components, data.fixed_names, strict=True)
             )
         ]
-        self.dropped = {_plain(name): name for name in data.dropped_columns}
+        self.dropped = {plain(name): name for name in data.dropped_columns}
         sizes = [len(t.covariance.parameters) for g in problem.groupings for t in g.terms]
         places = [(term, number) for term, size in enumerate(sizes) for number in range(size)]
         places += [(-1, number) for number in range(len(problem.family.phi_names))]
@@ -123,19 +123,19 @@ class Names:
         self.places: dict[str, list[Named]] = {}
         also = [()] * len(data.fixed_names) + [_aliases(row) for row in rows]
         for named, others in zip(self.all, also, strict=True):
-            for name in {_plain(named.name), *map(_plain, others)}:
+            for name in {plain(named.name), *map(plain, others)}:
                 self.places.setdefault(name, []).append(named)
 
     def find(self, where: str, name: str) -> Named:
         """The parameter of that name; an InputError, which begins with `where`, lists them all."""
-        found = self.places.get(_plain(name), [])
+        found = self.places.get(plain(name), [])
         if len(found) == 1:
             return found[0]
         if found:
             raise InputError(
                 f"{where}: '{name}' is the name of {len(found)} parameters. Rename the column."
             )
-        if _plain(name) in self.dropped:
+        if plain(name) in self.dropped:
             raise InputError(
                 f"{where}: '{name}' was dropped from the fixed effects: it is zero, or linearly "
                 "dependent on the other columns. Leave it out of the formula, or do not name it."
@@ -149,7 +149,8 @@ class Names:
         )
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name as it is looked up: without spaces."""
     return "".join(name.split())
 
 

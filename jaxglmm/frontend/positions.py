@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import check_dense
+from jaxglmm.frontend.model import INTERCEPT
 from jaxglmm.frontend.random_terms import RandomTerm
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _check_coordinates(term: RandomTerm, encoded: Encoded) -> None:
             f"{asks} but '{factors[0]}' holds categories. Give it as numbers; for the levels of a "
             f"factor in order use ar1(0 + {factors[0]} | {':'.join(term.factors)})."
         )
-    if "Intercept" in names:
+    if INTERCEPT in names:
         also = " and got none" if len(names) == 1 else " without an intercept"
         raise InputError(
             f"{asks}{also}. Write {term.structure}(time | group)"

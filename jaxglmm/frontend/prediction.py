@@ -13,7 +13,6 @@ from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.prediction_limits import Errors, confidence, future, nothing
 from jaxglmm.frontend.prediction_programs import marginal_means
 from jaxglmm.frontend.prediction_rows import PredictedRows, fitted_rows, new_rows, weight_of
-from jaxglmm.predict.linear import linear_predictors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,27 +70,23 @@ def _point(fit: GLMM, rows: PredictedRows, kind: str, scale: str) -> np.ndarray:
     """Means, or linear predictors, of complete rows."""
     if kind == "marginal":
         return np.asarray(marginal_means(fit, rows, scale).value).T
-    return on_scale(fit, _predictors(fit, rows, kind), scale)
+    return on_scale(fit, _predictors(fit, rows, kind), fit.estimate.params.phi, scale)
 
 
 def _predictors(fit: GLMM, rows: PredictedRows, kind: str) -> list[np.ndarray]:
-    design = rows.design if kind == "conditional" else rows.design.without_groups()
-    conditional = kind == "conditional"
-    design = design._replace(codes=rows.codes) if conditional else design
     beta = np.asarray(fit.estimate.params.beta)
-    return linear_predictors(design, beta, rows.effects if conditional else ())
+    return rows.predictors(beta, conditional=kind == "conditional")
 
 
-def on_scale(fit: GLMM, eta: list[np.ndarray], scale: str) -> np.ndarray:
-    """The first predictor itself, or the mean response given all; for an ordinal response the
-    probabilities of its categories."""
+def on_scale(fit: GLMM, eta: list[np.ndarray], phi: Any, scale: str) -> np.ndarray:
+    """The first predictor itself, or the mean response given all and the law's own parameters; for
+    an ordinal response the probabilities of its categories, (obs, category)."""
     if scale == "link":
         return eta[0]
     with jax.enable_x64(True):
         predictors = tuple(map(jax.numpy.asarray, eta))
-        phi = jax.numpy.asarray(fit.estimate.params.phi)
-        one = fit.family.num_predictors == 1
-        return np.asarray(fit.family.response_mean(predictors[0] if one else predictors, phi))
+        one, own = fit.family.num_predictors == 1, jax.numpy.asarray(phi)
+        return np.asarray(fit.family.response_mean(predictors[0] if one else predictors, own))
 
 
 def _check(fit: GLMM, kind: str, scale: str) -> None:

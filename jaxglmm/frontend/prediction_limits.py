@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxglmm.frontend import fitting
+from jaxglmm.frontend.freedom import plain_df
 from jaxglmm.frontend.prediction_programs import (
     marginal_means,
     means,
@@ -19,7 +20,7 @@ from jaxglmm.inference.quantiles import scheffe, t_quantile
 from jaxglmm.inference.wald import delta_errors
 from jaxglmm.predict import bands
 from jaxglmm.predict.integral import Means
-from jaxglmm.predict.linear import expanded, linear_predictors, parameter_slopes
+from jaxglmm.predict.linear import expanded, parameter_slopes
 from jaxglmm.predict.responses import mixture, scale_errors
 
 if TYPE_CHECKING:
@@ -111,15 +112,13 @@ def _known(fit: GLMM, rows: PredictedRows, kind: str, uncertainty: str) -> Known
     conditional = kind == "conditional"
     design = rows.design if conditional else rows.design.without_groups()
     beta, V = np.asarray(fit.estimate.params.beta), fit.parameter_covariance(uncertainty)
-    with_levels = design._replace(codes=rows.codes) if conditional else design
-    eta = linear_predictors(with_levels, beta, rows.effects if conditional else ())
     followed = conditional and uncertainty != "fixed" and len(design.Z) > 0
     unknown = whole_prior(rows) if kind == "marginal" else rows.prior_columns if followed else ()
     S = prior(fit, rows, unknown)
     C = fitting.row_covariances(fit.problem, fit.estimate, design) + S if followed else S
     own = design if followed else design.without_groups()
     return Known(
-        eta=eta,
+        eta=rows.predictors(beta, conditional=conditional),
         slopes=parameter_slopes(own, len(V), fit.mode_slopes if followed else ()),
         V=V,
         C=C,
@@ -182,7 +181,7 @@ def _limits(
 
 def _width(fit: GLMM, rows: PredictedRows, kind: str, known: Known, errors: Errors) -> float:
     """Standard errors from an estimate to its limits."""
-    df = float(fit.df_residual) if errors.df == "residual" else np.inf
+    df = plain_df(fit, errors.df)
     if not errors.simultaneous:
         return float(t_quantile(0.5 - 0.5 * errors.level, df))
     dim = _dimension(fit, rows, kind, known)

@@ -15,7 +15,7 @@ from jaxglmm.inference.effects import covariances
 from jaxglmm.layout import bucket
 from jaxglmm.predict import integral, responses
 from jaxglmm.predict.integral import Means
-from jaxglmm.predict.linear import Design, linear_predictors, prior_covariances
+from jaxglmm.predict.linear import Design, prior_covariances
 from jaxglmm.predict.responses import Mixture
 from jaxglmm.simulation import make_source
 
@@ -36,8 +36,7 @@ def means(fit: GLMM, eta: list[np.ndarray], scale: str) -> Means:
 
 def marginal_means(fit: GLMM, rows: PredictedRows, scale: str) -> Means:
     """Means over new random effects, and their slopes."""
-    design = rows.design.without_groups()
-    eta = linear_predictors(design, np.asarray(fit.estimate.params.beta), ())
+    eta = rows.predictors(np.asarray(fit.estimate.params.beta), conditional=False)
     rule = integral.rule_of(prior(fit, rows, whole_prior(rows)))
 
     def run(both: Any) -> Means:

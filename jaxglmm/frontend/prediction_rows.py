@@ -10,13 +10,12 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.arguments import numbers
-from jaxglmm.frontend.checks import LARGEST_SEED, check_whole
+from jaxglmm.frontend.checks import check_seed
 from jaxglmm.frontend.columns import factorise
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.matrices import new_data
 from jaxglmm.frontend.model import NewData
-from jaxglmm.frontend.newdata import group_values
-from jaxglmm.predict.linear import Design
+from jaxglmm.frontend.newdata import group_values, new_data
+from jaxglmm.predict.linear import Design, linear_predictors
 from jaxglmm.predictor import factors_of_groups
 from jaxglmm.simulation import make_source
 
@@ -45,6 +44,12 @@ class PredictedRows(NamedTuple):
     weight: np.ndarray | None
     places: np.ndarray
     num_rows: int
+
+    def predictors(self, beta: np.ndarray, *, conditional: bool) -> list[np.ndarray]:
+        """All linear predictors, at the random effects or at zero; shape (obs,) each."""
+        if not conditional:
+            return linear_predictors(self.design.without_groups(), beta, ())
+        return linear_predictors(self.design._replace(codes=self.codes), beta, self.effects)
 
     def scatter(self, values: np.ndarray) -> np.ndarray:
         """Values of the rows in their places among all, NaN elsewhere; (obs, ...)."""
@@ -83,8 +88,7 @@ def new_rows(
     groups = kind == "conditional"
     new = new_data(fit.data, frame, offset=offset, groups=kind != "population", levels=groups)
     if groups and new_levels == "raise":
-        _refuse_new_levels(fit, new.codes)
-        _refuse_new_positions(new.unseen)
+        _refuse_new(fit, new)
     complete = np.flatnonzero(~new.missing)
     codes = tuple(c[complete] for c in new.codes)
     Z = tuple(z[complete] for z in new.Z)
@@ -153,12 +157,12 @@ def _drawn(
     fit: GLMM, frame: Frame, complete: np.ndarray, codes: tuple[np.ndarray, ...], seed: Any
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Effects with those of new levels behind the others, b = Lambda u with u ~ N(0, I), and the
-    levels of the rows among them. PredictedRows of one level share its effects."""
+    levels of the rows among them. Rows of one level share its effects."""
     if seed is None:
         raise InputError(
             "seed: new_levels='sample' draws the effects of new levels; give seed=, a whole number."
         )
-    check_whole("seed", seed, 0, LARGEST_SEED)
+    check_seed(seed)
     effects, levels = [], []
     state = fit.data.encoders.state["groups"]
     with jax.enable_x64(True):
@@ -210,32 +214,31 @@ def weight_of(fit: GLMM, frame: Frame, given: Any) -> np.ndarray:
 
 
 def _column_of_weights(fit: GLMM, trials: bool) -> str | None:
-    """The column that was given to the fit, by its name."""
-    response = fit.data.spec.response
-    if trials and response is not None and response.kind == "ratio":
+    """The column that held the trials (or else the weights) of the fit, by its name. Weights are
+    the trials of a proportion that has no others."""
+    response, given = fit.data.spec.response, fit.arguments
+    kind = "plain" if response is None else response.kind
+    if trials and response is not None and kind == "ratio":
         return response.expressions[1].strip("`")
-    names = ("trials", "weights") if trials else ("weights",)
-    found = [fit.arguments[n] for n in names if isinstance(fit.arguments.get(n), str)]
-    return found[0] if found else None
+    if trials and kind == "cbind":
+        return None
+    name = "trials" if trials and given.get("trials") is not None else "weights"
+    return given[name] if isinstance(given.get(name), str) else None
 
 
-def _refuse_new_levels(fit: GLMM, codes: tuple[np.ndarray, ...]) -> None:
-    for data, code in zip(fit.data.groupings, codes, strict=True):
-        rows = np.flatnonzero(code < 0)
-        if len(rows):
-            raise InputError(
-                f"newdata: {len(rows)} rows have a level of '{data.name}' that was not fitted "
-                f"(first rows: {', '.join(map(str, rows[:5]))}); drop them, or use "
-                "new_levels='population' or kind='population'."
-            )
+def _refuse_new(fit: GLMM, new: NewData) -> None:
+    """Refuse levels, and positions of a process, that were not fitted."""
+    for data, codes in zip(fit.data.groupings, new.codes, strict=True):
+        _refuse_rows(codes < 0, f"have a level of '{data.name}' that was")
+    for text, off in new.unseen.items():
+        _refuse_rows(off, f"are at positions of {text} that were")
 
 
-def _refuse_new_positions(unseen: dict[str, np.ndarray]) -> None:
-    for text, off in unseen.items():
-        rows = np.flatnonzero(off)
-        if len(rows):
-            raise InputError(
-                f"newdata: {len(rows)} rows are at positions of {text} that were not fitted "
-                f"(first rows: {', '.join(map(str, rows[:5]))}); drop them, or use "
-                "new_levels='population' or kind='population'."
-            )
+def _refuse_rows(which: np.ndarray, what: str) -> None:
+    rows = np.flatnonzero(which)
+    if len(rows):
+        raise InputError(
+            f"newdata: {len(rows)} rows {what} not fitted "
+            f"(first rows: {', '.join(map(str, rows[:5]))}); drop them, or use "
+            "new_levels='population' or kind='population'."
+        )

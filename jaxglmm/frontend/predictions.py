@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from jaxglmm.frontend import fitting
+from jaxglmm.frontend.part import Part
 from jaxglmm.frontend.prediction import means, predict
 from jaxglmm.frontend.prediction_limits import Errors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from jaxglmm.frontend.result import GLMM
 
 Mean = Literal["conditional", "population", "marginal"]
 Scale = Literal["response", "link"]
 
 
-class Predictions:
-    """Part of `GLMM`, which alone derives from it."""
-
-    @property
-    def _fit(self) -> GLMM:
-        return cast("GLMM", self)
+class Predictions(Part):
+    """Means and linear predictors, with errors and limits."""
 
     @functools.cached_property
     def mode_slopes(self) -> tuple[np.ndarray, ...]:

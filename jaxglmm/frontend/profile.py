@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.bootstrap import parameters_of
 from jaxglmm.frontend.checks import check_choice, check_level, check_whole
 from jaxglmm.frontend.many.followed import Followed, followed_of
 from jaxglmm.frontend.many.limits import Ends, find_ends
 from jaxglmm.frontend.ordinal import threshold_names
 from jaxglmm.frontend.parameters import Names, covariance_rows, parameter_names
-from jaxglmm.frontend.tables import depend_on_deviations
+from jaxglmm.frontend.tables import depend_on_deviations, every_parameter
 from jaxglmm.inference.quantiles import t_quantile
 
 if TYPE_CHECKING:
@@ -44,16 +43,18 @@ def confint(
         raise InputError("seed: method='bootstrap' draws responses; give a whole number, seed=1.")
     everything = parameter_names(fit.data, fit.problem)
     place = [everything.index(name) for name in names]
-    estimate = np.array([v[0] for v in parameters_of(fit)[0].values()])[place]
+    estimate, *ends = every_parameter(fit, "estimate", "conf_low", "conf_high", level=level)[:, 0]
     if method == "wald":
-        low, high = (column[place] for column in _wald(fit, level))
+        low, high = (end[place] for end in ends)
     elif method == "bootstrap":
         boot = fit.bootstrap(num_draws, seed if seed is not None else 0, progress=progress)
         table = boot.confint(level)
         low, high = (table[c].to_numpy(float)[place] for c in ("conf_low", "conf_high"))
     else:
         low, high = _limits(fit, names, level, progress, every=parameters is None)
-    return _table(fit, names, place, {"estimate": estimate, "conf_low": low, "conf_high": high})
+    return _table(
+        fit, names, place, {"estimate": estimate[place], "conf_low": low, "conf_high": high}
+    )
 
 
 def _table(
@@ -89,15 +90,6 @@ def _asked(fit: GLMM, parameters: str | Sequence[str] | None) -> list[str]:
         else:
             found.append(known.find("parameters", name).name)
     return list(dict.fromkeys(found))
-
-
-def _wald(fit: GLMM, level: float) -> tuple[np.ndarray, np.ndarray]:
-    tables = fit.fixed_effects(level), fit.covariance_parameters(level)
-    low, high = (
-        np.concatenate([table[name].to_numpy(float) for table in tables])
-        for name in ("conf_low", "conf_high")
-    )
-    return low, high
 
 
 def _limits(

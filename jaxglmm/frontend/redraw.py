@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from jaxglmm.frontend.draws import draws_of_fit
+from jaxglmm.frontend.part import Part
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.batch import Batch
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
 Kind = Literal["conditional", "population"]
 
 
-class Redraw:
-    """Part of `GLMM`, which alone derives from it."""
-
-    @property
-    def _fit(self) -> GLMM:
-        return cast("GLMM", self)
+class Redraw(Part):
+    """Other responses drawn, or fitted."""
 
     def simulate(
         self, num_draws: int, seed: int, kind: Kind = "population", *, first: int = 0

@@ -45,9 +45,7 @@ def _at_limit(fit: GLMM) -> str:
 
 
 def _separated(fit: GLMM) -> str:
-    nothing = not np.any(
-        fit.problem.y[np.broadcast_to(fit.problem.weights, fit.problem.num_obs) > 0]
-    )
+    nothing = not np.any(fit.problem.y[fit.counted])
     cause = f" Every response '{fit.labels.response}' is zero." if nothing else ""
     return cause + (_WITHOUT_LIMIT if fit.data.further else "")
 

@@ -107,7 +107,7 @@ class GLMM(
     @property
     def num_obs(self) -> int:
         """Rows that count: used, with a weight above zero."""
-        return int(np.count_nonzero(np.broadcast_to(self.problem.weights, self.problem.num_obs)))
+        return int(np.count_nonzero(self.counted))
 
     @property
     def num_params(self) -> int:

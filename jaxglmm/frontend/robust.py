@@ -108,7 +108,7 @@ def _asked(fit: GLMM, kind: Kind) -> _Asked:
     check_choice("vcov['type']", type, TYPES)
     if fit.problem.prior is not None:
         raise InputError("vcov: a fit with priors has no robust covariance; use 'joint'.")
-    rows = np.flatnonzero(np.broadcast_to(fit.problem.weights, fit.problem.num_obs) > 0)
+    rows = np.flatnonzero(fit.counted)
     cluster = clusters_of(fit, given.get("cluster"), rows)
     if not np.any(cluster):
         raise InputError(

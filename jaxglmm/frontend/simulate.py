@@ -12,7 +12,6 @@ from jaxglmm import families
 from jaxglmm.design import Problem
 from jaxglmm.errors import InputError
 from jaxglmm.families import AbstractFamily, Cumulative
-from jaxglmm.frontend.build import groupings_of, problem_of
 from jaxglmm.frontend.categories import thresholds_by_name
 from jaxglmm.frontend.cumulative import with_categories, with_spacing
 from jaxglmm.frontend.draws import draws_of
@@ -21,6 +20,7 @@ from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.further import further_parts
 from jaxglmm.frontend.matrices import model_data
 from jaxglmm.frontend.model import ModelData
+from jaxglmm.frontend.problem import groupings_of, problem_of
 from jaxglmm.frontend.residual import NO_RESIDUAL
 from jaxglmm.frontend.start import given_params
 from jaxglmm.frontend.values import params_by_name

@@ -21,7 +21,7 @@ def given_params(where: str, given: Params | Mapping[str, Any], problem: Problem
             f"{type(given).__name__}."
         )
     parts = given if isinstance(given, Mapping) else vars(given)
-    names = [field for field in inspect.signature(Params).parameters]
+    names = list(inspect.signature(Params).parameters)
     unknown = set(parts) - set(names)
     if unknown or set(names) - set(parts):
         raise InputError(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from jaxglmm.frontend.model import full_name
 from jaxglmm.frontend.ordinal import threshold_names
-from jaxglmm.frontend.parameters import Row, covariance_rows
+from jaxglmm.frontend.parameters import Row, covariance_rows, parameter_names
+from jaxglmm.inference.natural import thresholds_among
 from jaxglmm.inference.wald import delta_errors, on_fisher_scale, on_log_scale, wald
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def fixed_effects(
     """
     beta = np.asarray(fit.estimate.params.beta)
     thresholds = threshold_names(fit.data.categories)
-    values, errors = _thresholds(fit, len(thresholds), others)
+    values, errors = _thresholds(fit, others)
     estimate = np.concatenate([beta, values], axis=-1)
-    held = [name in fit.held for name in map(full_name, fit.labels.components, fit.labels.fixed)]
+    held = [name in fit.held for name in fit.data.full_names]
     own = np.where(held, np.nan, np.diagonal(covariance, axis1=-2, axis2=-1))
     result = wald(estimate, np.concatenate([own, errors**2], axis=-1), level, df)
     return _table(
@@ -88,21 +88,17 @@ def _table(
     )
 
 
-def _thresholds(
-    fit: GLMM | Batch, number: int, covariance: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values and delta-method errors; `inference.natural` has them before the family parameters."""
+def _thresholds(fit: GLMM | Batch, covariance: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Values and delta-method errors; (..., threshold) each."""
     values, jacobian = np.asarray(fit.natural.values), np.asarray(fit.natural.jacobian)
-    last = values.shape[-1] - len(fit.family.phi_names)
-    p, own = fit.estimate.params.beta.shape[-1], slice(last - number, last)
+    p, own = fit.estimate.params.beta.shape[-1], thresholds_among(fit.family, values.shape[-1])
     whole = fit.joint_covariance if covariance is None else covariance
     errors = delta_errors(jacobian[..., own, :], whole[..., p:, p:])
     return values[..., own], errors
 
 
 def _without_thresholds(fit: GLMM | Batch, natural: np.ndarray, axis: int) -> np.ndarray:
-    last = natural.shape[axis] - len(fit.family.phi_names)
-    return np.delete(natural, slice(last - fit.family.num_thresholds, last), axis=axis)
+    return np.delete(natural, thresholds_among(fit.family, natural.shape[axis]), axis=axis)
 
 
 def covariance_parameters(fit: GLMM | Batch, level: float, models: Models = None) -> pd.DataFrame:
@@ -179,6 +175,21 @@ def depend_on_deviations(rows: list[Row]) -> np.ndarray:
 def held_rows(fit: GLMM | Batch) -> list[bool]:
     """Which rows of `covariance_parameters` are held at a value."""
     return [row.name in fit.held for row in covariance_rows(fit.data, fit.problem)]
+
+
+def every_parameter(fitted: GLMM | Batch, *columns: str, level: float = 0.95) -> np.ndarray:
+    """Columns of `fixed_effects` and `covariance_parameters` for all parameters, in the order of
+    `parameter_names`; (column, model, param), one model of a fit. NaN in what a table lacks."""
+    tables = fitted.fixed_effects(level), fitted.covariance_parameters(level)
+    number = sum(map(len, tables)) // len(parameter_names(fitted.data, fitted.problem))
+
+    def of_all(name: str) -> np.ndarray:
+        parts = [table.get(name, np.full(len(table), np.nan)) for table in tables]
+        return np.concatenate(
+            [np.asarray(part, float).reshape(number, -1) for part in parts], axis=1
+        )
+
+    return np.stack([of_all(name) for name in columns])
 
 
 def random_effects(

@@ -81,10 +81,7 @@ def augment(fit: GLMM) -> pd.DataFrame:
     import pandas as pd
 
     data = fit.data
-    table = pd.DataFrame({n: np.asarray(c)[data.rows] for n, c in fit.labels.table.items()})
-    for name, column in fit.labels.table.items():
-        if isinstance(column, pd.Categorical):
-            table[name] = column[data.rows]
+    table = pd.DataFrame({n: column[data.rows] for n, column in fit.labels.table.items()})
     own: dict[str, Any] = {".fitted": None, ".fixed": None, ".linear": fit.fitted(scale="link")}
     if data.categories:
         for kind, name in (("conditional", ".fitted"), ("population", ".fixed")):
@@ -116,8 +113,7 @@ def design_matrix(fit: GLMM, part: str) -> Any:
 
     check_choice("part", part, ("fixed", "random"))
     if part == "fixed":
-        names = list(map(full_name, fit.labels.components, fit.labels.fixed))
-        return pd.DataFrame(np.array(fit.problem.X), columns=names)
+        return pd.DataFrame(np.array(fit.problem.X), columns=fit.data.full_names)
     return _random_design(fit)
 
 

@@ -10,6 +10,7 @@ from jaxglmm.frontend.formula import FormulaSpec, parse
 from jaxglmm.frontend.random_terms import bars, random_terms
 from jaxglmm.frontend.terms import Addend, addends, call_name, render
 from jaxglmm.frontend.tokens import fail, find
+from jaxglmm.frontend.variables import formula_of
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
@@ -118,16 +119,17 @@ def _old_others(spec: FormulaSpec) -> list[Other]:
 
 
 def _take_fixed(fixed: list[str], written: str, plus: bool) -> None:
-    """A term that is there already is added once; one that is not there is left to formulaic to
-    take away (`a * b - a:b`)."""
+    """A term that is there already is added once; one that is not there, or still is in what is
+    left (x of `a * x`, the intercept of any formula), is left to formulaic to take away."""
     there = ["".join(known.removeprefix("+ ").split()) for known in fixed]
     plain = "".join(written.split())
     if plus and plain not in there:
         fixed.append(f"+ {written}")
-    elif not plus and plain in there:
-        del fixed[there.index(plain)]
     elif not plus:
-        fixed.append(f"- {written}")
+        if plain in there:
+            del fixed[there.index(plain)]
+        if plain not in there or plain in map(str, formula_of(" ".join(fixed) or "1")):
+            fixed.append(f"- {written}")
 
 
 def _take_other(others: list[Other], term: Other, plus: bool, text: str, piece: Addend) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.design import Problem
 from jaxglmm.errors import InputError
+from jaxglmm.frontend.checks import is_finite
 from jaxglmm.frontend.held import bounds
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.frontend.parameters import Named, Names
@@ -127,8 +127,7 @@ def _find(known: Names, name: Any, where: str = "params") -> Named:
 
 
 def _checked(where: str, named: Named, value: Any, problem: Problem) -> float:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+    if not is_finite(value):
         raise InputError(f"{where}: '{named.name}' must be a finite number, got {value!r}.")
     value = float(value)
     if named.kind == "family":

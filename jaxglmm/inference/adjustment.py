@@ -111,7 +111,12 @@ def _none(tests: Several, number: int) -> np.ndarray:
 
 
 def _sidak(tests: Several, number: int) -> np.ndarray:
-    return -np.expm1(number * np.log1p(-np.minimum(_unadjusted(tests), 1.0)))
+    return _sidak_of(_unadjusted(tests), number)
+
+
+def _sidak_of(p: np.ndarray, number: int) -> np.ndarray:
+    """1 - (1 - p)^number, of small p too."""
+    return -np.expm1(number * np.log1p(-np.minimum(p, 1.0)))
 
 
 def _bonferroni(tests: Several, number: int) -> np.ndarray:
@@ -206,7 +211,7 @@ def _dunnett_tail(t: np.ndarray, number: int, df: np.ndarray) -> np.ndarray:
     """(k - 1) / k of the tail of the range of so many means as have k differences, 1 / k of
     Sidak's, k = number."""
     means = 0.5 * (1.0 + np.sqrt(1.0 + 8.0 * number))
-    sidak = -np.expm1(number * np.log1p(-np.minimum(2.0 * t_tail(t, df), 1.0)))
+    sidak = _sidak_of(2.0 * t_tail(t, df), number)
     return (1.0 - 1.0 / number) * _range_tail(t, means, df) + sidak / number
 
 

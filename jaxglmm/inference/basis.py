@@ -62,11 +62,6 @@ class Basis(NamedTuple):
             log_likelihood=estimate.log_likelihood + volume,
         )
 
-    def covariance_inward(self, V: np.ndarray) -> np.ndarray:
-        """The same matrix for the parameters of the fit; of all parameters, or beta alone."""
-        A = _over_all(self.A, len(V))
-        return A @ V @ A.T
-
     def hessian_inward(self, hessian: np.ndarray) -> np.ndarray:
         """Of the fit's parameters from that in the caller's."""
         T = _over_all(self.T, len(hessian))

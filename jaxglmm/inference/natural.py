@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxglmm.arrays import AnyArray
+from jaxglmm.families import AbstractFamily
 from jaxglmm.params import Params, natural_values
 from jaxglmm.rows import Rows
 
@@ -17,7 +18,7 @@ class Natural(NamedTuple):
 
     Attributes:
         values: of each term in turn the `parameters` of its covariance structure, then the law's
-            own parameters.
+            own parameters, thresholds first (`thresholds_among`).
         jacobian: of `values` in (theta, phi); shape (natural, num_theta + num_phi).
     """
 
@@ -30,3 +31,9 @@ def natural(rows: Rows, params: Params) -> Natural:
     by_theta, by_phi = jax.jacfwd(natural_values, argnums=(1, 2))(rows, params.theta, params.phi)
     values = natural_values(rows, params.theta, params.phi)
     return Natural(values, jnp.concatenate([by_theta, by_phi], axis=1))
+
+
+def thresholds_among(law: AbstractFamily, num_natural: int) -> slice:
+    """The places of the law's thresholds among that many natural parameters."""
+    last = num_natural - len(law.phi_names)
+    return slice(last - law.num_thresholds, last)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.model import ModelData, full_name
+from jaxglmm.frontend.model import ModelData
 from jaxglmm.frontend.newdata import new_data
 from jaxglmm.params import Params
 from jaxglmm.rank import independent_columns
@@ -49,7 +49,7 @@ def _check_estimable(data: ModelData, X: np.ndarray) -> None:
     for block in _blocks(data):
         kept = independent_columns(X[:, block])
         if not kept.all():
-            lost = [full_name(data.fixed_components[k], data.fixed_names[k]) for k in block[~kept]]
+            lost = [data.full_names[k] for k in block[~kept]]
             raise InputError(
                 f"These data cannot tell the fixed effect '{lost[0]}' from the others: its column "
                 "is zero or depends on other columns. Take more levels, or order the rows so that "

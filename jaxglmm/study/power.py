@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxglmm import status as codes
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.checks import LARGEST_NUMBER, LARGEST_SEED, check_level, check_whole
+from jaxglmm.frontend.checks import LARGEST_NUMBER, check_level, check_seed, check_whole
 from jaxglmm.frontend.result import GLMM
 from jaxglmm.inference.performance import Rate, rate
 from jaxglmm.inference.shares import exact_limits
@@ -176,7 +176,7 @@ def power(
 def check_settings(num_replicates: Any, seed: Any, alpha: Any) -> None:
     """Refuse what is no number of its kind."""
     check_whole("num_replicates", num_replicates, 1, LARGEST_NUMBER)
-    check_whole("seed", seed, 0, LARGEST_SEED)
+    check_seed(seed)
     if not isinstance(alpha, float) or not 0 < alpha < 1:
         raise InputError(f"alpha: expected a level between 0 and 1, such as 0.05, got {alpha!r}.")
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from jaxglmm import __version__
 from jaxglmm import status as codes
-from jaxglmm.frontend.batch import Batch
 from jaxglmm.frontend.many.fit import Template
 from jaxglmm.frontend.many.models import ImpossibleModels
 from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.study.files import pyarrow, shard_path, write_whole
 from jaxglmm.study.scenario import Scenario
 from jaxglmm.study.spec import Shard, Spec, scenario_seed
@@ -35,8 +35,8 @@ _KEY = b"jaxglmm"  # of the metadata
 
 
 class Fits(NamedTuple):
-    """Of the fits of an analysis: numbers (replicate, param) of each of `NUMBERS`, and one entry a
-    replicate of the others; status: places in `STATUSES`."""
+    """Of the fits of an analysis: numbers (number, replicate, param), those of `NUMBERS`, and one
+    entry a replicate of the others; status: places in `STATUSES`."""
 
     numbers: np.ndarray
     status: np.ndarray
@@ -110,25 +110,11 @@ def _fit(scenario: Scenario, template: Template, responses: np.ndarray, level: f
     models = scenario.models(template, responses)
     batch = template.fit(models, chunk=None, modes=False, progress=False)
     return Fits(
-        _numbers(batch, level),
+        every_parameter(batch, *NUMBERS, level=level),
         np.array([STATUSES.index(status) for status in batch.status]),
         batch.log_likelihood,
         np.asarray(batch.iterations, np.int32),
     )
-
-
-def _numbers(batch: Batch, level: float) -> np.ndarray:
-    """(number, replicate, param)."""
-    tables = batch.fixed_effects(level), batch.covariance_parameters(level)
-
-    def column(name: str) -> np.ndarray:
-        parts = [
-            table[name].to_numpy(float) if name in table else np.full(len(table), np.nan)
-            for table in tables
-        ]
-        return np.concatenate([part.reshape(len(batch), -1) for part in parts], axis=1)
-
-    return np.stack([column(name) for name in NUMBERS])
 
 
 def _table(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxglmm.frontend.many.fit import Template
-from jaxglmm.frontend.model import full_name
 from jaxglmm.frontend.ordinal import threshold_names
 from jaxglmm.frontend.parameters import parameter_names
 from jaxglmm.study.scenario import Scenario
@@ -56,11 +55,6 @@ class Spec:
     level: float
     replicates_per_shard: int
 
-    @property
-    def num_fits(self) -> int:
-        """Of all replicates, scenarios and analyses."""
-        return len(self.scenarios) * len(self.analyses) * self.num_replicates
-
     @functools.cached_property
     def shards(self) -> list[Shard]:
         """All of them, as `cut` makes them."""
@@ -82,10 +76,7 @@ class Spec:
         """Those that an analysis of a scenario estimates, in the order of its tables."""
         template, truth = self.template(scenario, analysis), self.scenarios[scenario].truth
         data = template.labels.data
-        tested = {
-            *map(full_name, data.fixed_components, data.fixed_names),
-            *threshold_names(data.categories),
-        }
+        tested = {*data.full_names, *threshold_names(data.categories)}
         names = parameter_names(data, template.problem)
         return [Parameter(name, name in tested, truth.get(name)) for name in names]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.checks import LARGEST_NUMBER, LARGEST_SEED, check_level, check_whole
+from jaxglmm.frontend.checks import LARGEST_NUMBER, check_level, check_seed, check_whole
 from jaxglmm.study import run as work
 from jaxglmm.study import store
 from jaxglmm.study.results import StudyResults
@@ -51,7 +51,7 @@ class Study:
     ) -> None:
         named = _named_scenarios(scenarios)
         check_whole("num_replicates", num_replicates, 1, LARGEST_NUMBER)
-        check_whole("seed", seed, 0, LARGEST_SEED)
+        check_seed(seed)
         if replicates_per_shard is None:
             replicates_per_shard = default_shard(named, int(num_replicates))
         check_whole("replicates_per_shard", replicates_per_shard, 1, LARGEST_NUMBER)

@@ -13,8 +13,8 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.batch import Batch
 from jaxglmm.frontend.checks import check_choice
-from jaxglmm.frontend.model import ModelData, fixed_part, full_name
-from jaxglmm.frontend.parameters import Names
+from jaxglmm.frontend.model import INTERCEPT, ModelData, full_name
+from jaxglmm.frontend.parameters import Names, plain
 from jaxglmm.inference.quantiles import f_tail
 from jaxglmm.inference.wald import joint_test, wald
 from jaxglmm.study.plan import Plan
@@ -62,7 +62,7 @@ def test_of(plan: Plan, test: Any, method: str) -> Test:
     """The test of `test`, a name or several; None for the first effect that is no intercept."""
     check_choice("method", method, METHODS)
     data = plan.data
-    names = [full_name(*own) for own in zip(data.fixed_components, data.fixed_names, strict=True)]
+    names = data.full_names
     places = sorted(set(_places(data, names, test)))
     found = Test(tuple(names[k] for k in places), tuple(places), method)
     _check_free(plan, found)
@@ -74,7 +74,7 @@ def test_of(plan: Plan, test: Any, method: str) -> Test:
 def _places(data: ModelData, names: Sequence[str], test: Any) -> list[int]:
     if test is None:
         pairs = zip(data.fixed_components, data.fixed_names, strict=True)
-        slopes = [k for k, own in enumerate(pairs) if own[0] == "cond" and own[1] != "Intercept"]
+        slopes = [k for k, own in enumerate(pairs) if own[0] == "cond" and own[1] != INTERCEPT]
         if not slopes:
             raise InputError(
                 "test: the formula has no fixed effect but the intercept. Name what is to be "
@@ -85,17 +85,17 @@ def _places(data: ModelData, names: Sequence[str], test: Any) -> list[int]:
     if not isinstance(wanted, (list, tuple)) or not wanted:
         raise InputError(f"test: expected the name of a fixed effect, or several, got {test!r}.")
     terms = _terms(data)
-    known = {**terms, **{_plain(name): [k] for k, name in enumerate(names)}}
+    known = {**terms, **{plain(name): [k] for k, name in enumerate(names)}}
     return [place for name in wanted for place in _found(known, name, names, data)]
 
 
 def _found(
     known: dict[str, list[int]], name: Any, names: Sequence[str], data: ModelData
 ) -> list[int]:
-    key = _plain(name) if isinstance(name, str) else ""
+    key = plain(name) if isinstance(name, str) else ""
     if known.get(key):
         return known[key]
-    if key in known or key in map(_plain, data.dropped_columns):
+    if key in known or key in map(plain, data.dropped_columns):
         raise InputError(
             f"test: '{name}' was dropped from the fixed effects: it is zero, or linearly dependent "
             "on the other columns. Test another one."
@@ -111,15 +111,12 @@ def _terms(data: ModelData) -> dict[str, list[int]]:
     """The columns of X that each term of the formulas has kept, in either order of a:b."""
     place = np.where(data.encoders.kept, np.cumsum(data.encoders.kept) - 1, -1)
     found: dict[str, list[int]] = {}
-    start = 0
-    for component in data.components:
-        spec = data.encoders.specs[fixed_part(component)]
-        for term, columns in spec.term_indices.items():
-            own = [int(place[start + k]) for k in columns if place[start + k] >= 0]
+    for component, of in data.fixed_slices.items():
+        for term, columns in data.fixed_spec(component).term_indices.items():
+            own = [int(k) for k in place[of][columns] if k >= 0]
             parts = str(term).split(":")
             for name in (":".join(parts), ":".join(parts[::-1])):
-                found[_plain(full_name(component, name))] = own
-        start += len(spec.column_names)
+                found[plain(full_name(component, name))] = own
     return found
 
 
@@ -160,7 +157,3 @@ def _check_likelihood(plan: Plan) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
-
-
-def _plain(name: str) -> str:
-    return "".join(name.split())

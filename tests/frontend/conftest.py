@@ -10,7 +10,8 @@ import pytest
 
 from jaxglmm.frontend.formula import parse
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.matrices import ModelData, model_data
+from jaxglmm.frontend.matrices import model_data
+from jaxglmm.frontend.model import ModelData
 
 NUM_ROWS = 40
 

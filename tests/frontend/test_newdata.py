@@ -8,7 +8,7 @@ import pytest
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.matrices import new_data
+from jaxglmm.frontend.newdata import new_data
 
 FORMULAS = [
     "y ~ x + (1 + x | g)",

@@ -9,7 +9,7 @@ import pytest
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import checks
 from jaxglmm.frontend.frame import Frame
-from jaxglmm.frontend.matrices import new_data
+from jaxglmm.frontend.newdata import new_data
 
 rng = np.random.default_rng(5)
 TABLE = pd.DataFrame(

@@ -159,6 +159,20 @@ def test_prediction_of_a_proportion_needs_its_trials() -> None:
     assert (given["conf_low"] < given["estimate"]).all()
 
 
+@pytest.mark.parametrize("written", ["cbind(incidence, size - incidence)", "share"])
+def test_weights_beside_trials_are_no_trials(written: str) -> None:
+    data = models.data("cbpp").assign(w=2.0)
+    data["share"] = data["incidence"] / data["size"]
+    trials = data["size"].to_numpy() if written == "share" else None
+    formula = f"{written} ~ period + (1 | herd)"
+    fit = jg.glmm(formula, data, "binomial", weights="w", trials=trials)
+    with pytest.raises(jg.InputError, match="numbers of trials"):
+        fit.predict(data.head(3), interval="prediction")
+    given = fit.predict(data.head(3), interval="prediction", weights="size")
+    sizes = data["size"].head(3)
+    np.testing.assert_allclose(given["conf_high"] * sizes % 1, 0, atol=1e-12)
+
+
 def test_sampled_effects_belong_to_levels() -> None:
     fit = models.fit("sleep")
     new = {"Days": [0.0, 0.0, 0.0, 0.0], "Subject": ["308", "a", "b", "a"]}

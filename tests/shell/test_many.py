@@ -115,7 +115,7 @@ def test_order_chunks_and_neighbours_change_no_bit(
     compiled.clear()
     order = np.random.default_rng(1).permutation(NUMBER)
     assert_same_bits(batch, fit.refit_many(responses[order]), order)
-    for chunk in (1, 7, 1000):
+    for chunk in (1, np.int64(7), 1000):
         number = 5 if chunk == 1 else NUMBER
         assert_same_bits(batch, fit.refit_many(responses[:number], chunk=chunk), slice(number))
     assert compiled == []  # nor does any of it compile
@@ -227,8 +227,9 @@ def test_refusals(responses: np.ndarray, nothing_compiles: None, tmp_path: Path)
     wrong[3, 5], wrong[9, 1] = -1, 1e3
     with pytest.raises(jg.InputError, match=r"2 models \(3, 9\).*model 3 holds -1 in row 5"):
         fit.refit_many(wrong)
-    with pytest.raises(jg.InputError, match="chunk"):
-        fit.refit_many(responses, chunk=0)
+    for chunk in (0, True, 1.0):
+        with pytest.raises(jg.InputError, match="chunk"):
+            fit.refit_many(responses, chunk=chunk)
     with pytest.raises(jg.InputError, match="weights"):
         fit.refit_many(responses, weights=-np.ones(responses.shape))
     with pytest.raises(jg.InputError, match="no file"):

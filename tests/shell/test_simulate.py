@@ -258,6 +258,7 @@ BAD_CALLS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("y ~ 1", {"Intercept": 0}, {"family": "binomial", "trials": "t"}, "must be whole numbers"),
     ("y ~ 1", {"Intercept": 0}, {"family": "poisson", "trials": "n"}, "belongs to a binomial"),
     ("y ~ x", {"x": 0}, {"family": "cumulative"}, "needs thresholds"),
+    ("y ~ 0", {"a|b": True, "b|c": 2}, {"family": "cumulative"}, "'a|b' must be a finite number"),
     ("y ~ 0", {"a|b": 0, "c|d": 1}, {"family": "cumulative"}, "do not lead from one category"),
     (
         "y ~ 0",

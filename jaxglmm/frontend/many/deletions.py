@@ -130,7 +130,7 @@ def fit_without(
         progress: as in `GLMM.refit_many`.
     """
     design = make_design(fit.problem)
-    counted = np.broadcast_to(fit.problem.weights, units.shape) > 0
+    counted = fit.counted
     removed = np.bincount(units, counted, len(names)).astype(np.int64)
     left = np.append(counted.sum() - removed, counted.sum())
     plain = int(fit.estimate.status) == status.CONVERGED

@@ -9,10 +9,13 @@ import jax
 import numpy as np
 
 from jaxglmm import status as codes
+from jaxglmm.design import PSEUDO
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.bootstrap import parameters_of
+from jaxglmm.frontend.held import bounds_of
 from jaxglmm.frontend.many.design import Design, make_design
 from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
+from jaxglmm.inference.natural import thresholds_among
 from jaxglmm.inference.straight import Chosen
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class Followed(NamedTuple):
 
 def check_criterion(verb: str, fit: GLMM) -> None:
     """Refuse fits by pseudo-likelihood."""
-    if fit.problem.method in ("mpl", "rempl"):
+    if fit.method in PSEUDO:
         raise InputError(
             f"{verb}: method='{fit.method}' maximises no function of the parameters. Fit by "
             "method='laplace'."
@@ -57,12 +60,13 @@ def followed_of(fit: GLMM, names: list[str], *, every: bool) -> list[Followed]:
             f"The fit has no maximum to profile from (status '{fit.status}'). {fit.status_message}"
         )
     design = make_design(fit.problem)
-    values = {name: v[0] for name, v in parameters_of(fit)[0].items()}
+    values = every_parameter(fit, "estimate")[0, 0].tolist()
+    everything = zip(parameter_names(fit.data, fit.problem), values, strict=True)
     found = list[Followed]()
-    for number, name in enumerate(parameter_names(fit.data, fit.problem)):
-        if name not in names or name in fit.held or not np.isfinite(values[name]):
+    for number, (name, value) in enumerate(everything):
+        if name not in names or name in fit.held or not np.isfinite(value):
             continue
-        one = _one(fit, design, number, name, float(values[name]))
+        one = _one(fit, design, number, name, value)
         if one is None and not every:
             raise InputError(
                 f"parameters: '{name}' cannot be profiled: method='{fit.method}' has its criterion "
@@ -85,7 +89,7 @@ def _one(fit: GLMM, design: Design, number: int, name: str, value: float) -> Fol
             return None
         return Followed(name, value, (-np.inf, np.inf), Chosen(linear, none), -1)
     place = _natural_place(fit, number - p)
-    own = place - (num_natural - len(fit.family.phi_names))
+    own = place - thresholds_among(fit.family, num_natural).stop
     entry = _entry(fit, own, value) if own >= 0 else None
     if entry is not None:
         slope = fit.natural.jacobian[place, len(fit.estimate.params.theta) + entry]
@@ -100,7 +104,7 @@ def _natural_place(fit: GLMM, number: int) -> int:
     """Of a parameter behind the fixed effects: thresholds come first in the tables, but after those
     of the covariances in `natural`."""
     thresholds = fit.family.num_thresholds
-    covariances = len(fit.natural.values) - thresholds - len(fit.family.phi_names)
+    covariances = thresholds_among(fit.family, len(fit.natural.values)).start
     if number < thresholds:
         return covariances + number
     return number - thresholds if number < thresholds + covariances else number
@@ -125,14 +129,13 @@ def _bounds(fit: GLMM, place: int) -> tuple[float, float]:
     ]
     if place >= len(parameters):
         return -math.inf, math.inf
-    kind, covariance = parameters[place]
-    return (covariance.lowest_correlation, 1.0) if kind == "corr" else (0.0, math.inf)
+    return bounds_of(*parameters[place])
 
 
 def _ends_of(fit: GLMM, place: int, entry: int, sign: float) -> tuple[float, float]:
     """What a parameter of the law tends to at the ends of its entry of phi."""
     phi = np.asarray(fit.estimate.params.phi, float)
-    own = place - (len(fit.natural.values) - fit.family.num_thresholds - len(fit.family.phi_names))
+    own = place - thresholds_among(fit.family, len(fit.natural.values)).start
 
     def at(value: float) -> float:
         moved = phi.copy()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxglmm.errors import InputError
-from jaxglmm.frontend.checks import show_values
+from jaxglmm.frontend.checks import is_whole, show_values
 from jaxglmm.frontend.many.source import AbstractSource
 from jaxglmm.frontend.many.units import Units, numeric
 
@@ -25,7 +25,7 @@ class Survey(NamedTuple):
     """What all models have in common.
 
     missing: some values are missing; exact: all responses are whole; zero_one: or even 0 and 1;
-    whole_weights: of the weights; far: some numbers of successes are far from whole.
+    whole_weights: all weights are whole.
     """
 
     missing: bool
@@ -169,5 +169,5 @@ def _wrong(
 
 def check_chunk(chunk: Any) -> None:
     """Refuse what is no number of models."""
-    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+    if chunk is not None and (not is_whole(chunk) or chunk < 1):
         raise InputError(f"chunk: expected a whole number of models, one or more, got {chunk!r}.")

@@ -80,8 +80,7 @@ def refit(fit: GLMM, y: Any) -> GLMM:
         warn_of_parts(stacklevel=3)
     law, data = fit.family, dataclasses.replace(data, y=new)
     if data.categories:
-        counted = np.broadcast_to(fit.problem.weights, new.shape) > 0
-        check_filled(data.response_name, new[counted].astype(int), data.categories)
+        check_filled(data.response_name, new[fit.counted].astype(int), data.categories)
     control = fit.arguments["control"]
     check_reach(law, data)
     check_density(law, data, control.weights == "likelihood")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.means.nonlinear import whole_covariance
-from jaxglmm.frontend.model import full_name
+from jaxglmm.frontend.prediction import on_scale
 from jaxglmm.frontend.prediction_rows import new_rows
-from jaxglmm.predict.linear import linear_predictors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,12 +57,11 @@ class View:
     @staticmethod
     def design(fit: GLMM, kind: str, newdata: pl.DataFrame) -> np.ndarray:
         """X, and beside it what is added to each linear predictor."""
-        frame, modes = Frame(_own_levels(fit, newdata)), kind == "conditional"
+        frame = Frame(_own_levels(fit, newdata))
         rows = new_rows(fit, frame, kind, offset=None, new_levels="population", seed=None)
-        design = rows.design if modes else rows.design.without_groups()
-        nothing = np.zeros(design.X.shape[1])
-        besides = linear_predictors(design, nothing, rows.effects if modes else ())
-        return rows.scatter(np.column_stack([design.X, *besides]))
+        X = rows.design.X
+        besides = rows.predictors(np.zeros(X.shape[1]), conditional=kind == "conditional")
+        return rows.scatter(np.column_stack([X, *besides]))
 
     def get_vcov(self, vcov: Any = True) -> np.ndarray | None:
         """True for the fit's own, or a kind of those of the fixed effects by its name, in which phi
@@ -83,7 +80,7 @@ class View:
         beta, phi = np.split(np.asarray(params, float), [len(feeds)])
         X, besides = np.split(exog, [len(feeds)], axis=1)
         eta = [X[:, feeds == a] @ beta[feeds == a] + besides[:, a] for a in range(besides.shape[1])]
-        values = eta[0] if self.scale == "link" else _mean(fit, eta, phi)
+        values = on_scale(fit, eta, phi, self.scale)
         rows = np.arange(len(exog), dtype=np.int32)
         if values.ndim == 1:
             return pl.DataFrame({"rowid": rows, "estimate": values})
@@ -98,16 +95,7 @@ class View:
 
 
 def _names(fit: GLMM) -> list[str]:
-    fixed = map(full_name, fit.labels.components, fit.labels.fixed)
-    return [*fixed, *(f"phi[{k}]" for k in range(len(fit.estimate.params.phi)))]
-
-
-def _mean(fit: GLMM, eta: list[np.ndarray], phi: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
-        predictors = tuple(map(jax.numpy.asarray, eta))
-        one = fit.family.num_predictors == 1
-        own = jax.numpy.asarray(phi)
-        return np.asarray(fit.family.response_mean(predictors[0] if one else predictors, own))
+    return [*fit.data.full_names, *(f"phi[{k}]" for k in range(len(fit.estimate.params.phi)))]
 
 
 def _predictors(fit: GLMM) -> list[str]:

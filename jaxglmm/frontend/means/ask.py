@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import check_level
-from jaxglmm.frontend.means.averages import averaging
+from jaxglmm.frontend.means.averages import averaging, first_fastest
 from jaxglmm.frontend.means.basis import Basis
 from jaxglmm.frontend.means.estimates import Estimates
 from jaxglmm.frontend.means.grid import Grid, Variable, make_grid
@@ -119,8 +119,7 @@ def _labels(variables: tuple[Variable, ...], kept: tuple[int, ...]) -> dict[str,
     """Values of each mean, the first variable changing fastest."""
     if not kept:
         return {"mean": ["overall"]}
-    sizes = [len(variables[i].values) for i in kept]
-    places = np.indices(sizes[::-1]).reshape(len(sizes), -1)[::-1]
+    places = first_fastest([len(variables[i].values) for i in kept])
     return {
         variables[i].name: [variables[i].values[p] for p in place]
         for i, place in zip(kept, places, strict=True)

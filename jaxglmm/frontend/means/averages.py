@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ def averaging(
     matrix[place.ravel(), np.arange(matrix.shape[1])] = weight.ravel()
     with np.errstate(invalid="ignore"):
         return matrix / np.sum(matrix, axis=1, keepdims=True)
+
+
+def first_fastest(sizes: Sequence[int]) -> np.ndarray:
+    """(axis, combination) places of all combinations, those of the first axis changing fastest."""
+    return np.indices(sizes[::-1]).reshape(len(sizes), -1)[::-1]
 
 
 def _weights(

@@ -9,16 +9,15 @@ import numpy as np
 
 from jaxglmm.frontend.context import Columns
 from jaxglmm.frontend.means.grid import Grid, data_columns
-from jaxglmm.frontend.model import ModelData, fixed_part
+from jaxglmm.frontend.model import INTERCEPT, ModelData, fixed_part
 from jaxglmm.frontend.newdata import evaluate_offset
 from jaxglmm.inference.estimable import Embedded, null_space
 from jaxglmm.inference.freedom import Denominators
+from jaxglmm.inference.natural import thresholds_among
 from jaxglmm.links import AbstractLink, Identity, Log, Logit
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
-
-INTERCEPT = "Intercept"
 
 
 class Basis(NamedTuple):
@@ -58,15 +57,15 @@ def blocks(data: ModelData, columns: Columns) -> dict[str, Block]:
     """The fixed columns of all components, none left out."""
     from jaxglmm.frontend import encode
 
-    specs = {fixed_part(c): data.encoders.specs[fixed_part(c)] for c in data.components}
+    specs = {fixed_part(c): data.fixed_spec(c) for c in data.components}
     matrices = encode.apply(specs, columns)
-    found, start, place = {}, 0, 0
-    for component in data.components:
-        rows = matrices[fixed_part(component)]
-        kept = data.encoders.kept[start : start + rows.shape[1]]
+    found, place = {}, 0
+    for component, own in data.fixed_slices.items():
+        kept = data.encoders.kept[own]
         number = int(np.count_nonzero(kept))
-        found[component] = Block(rows, kept, np.arange(place, place + number))
-        start, place = start + len(kept), place + number
+        places = np.arange(place, place + number)
+        found[component] = Block(matrices[fixed_part(component)], kept, places)
+        place += number
     return found
 
 
@@ -76,7 +75,7 @@ def offsets(fit: GLMM, columns: Columns, component: str, given: float | None) ->
     if given is not None:
         return np.full(columns.num_rows, given)
     data = fit.data
-    spec = data.spec if component == "cond" else data.further[component]
+    spec = data.formulas[component]
     total = _of_formula(data, spec.offsets, columns)
     if component == "cond" and data.encoders.offset is not None and data.offset is not None:
         own = data.offset - _of_formula(data, spec.offsets, data_columns(fit))
@@ -162,13 +161,12 @@ def latent_basis(
 def _mean_threshold(fit: GLMM) -> tuple[float, np.ndarray]:
     """The mean of the thresholds and its gradient in (theta, phi)."""
     values, jacobian = np.asarray(fit.natural.values), np.asarray(fit.natural.jacobian)
-    last = len(values) - len(fit.family.phi_names)
-    own = slice(last - fit.family.num_thresholds, last)
+    own = thresholds_among(fit.family, len(values))
     return float(np.mean(values[own])), np.mean(jacobian[own], axis=0)
 
 
 def _is_intercept(data: ModelData) -> np.ndarray:
-    names = data.encoders.specs[fixed_part("cond")].column_names
+    names = data.fixed_spec("cond").column_names
     return np.array([name == INTERCEPT for name in names], bool)
 
 
@@ -187,10 +185,7 @@ def null_of(fit: GLMM, component: str, rows: np.ndarray) -> tuple[np.ndarray, np
     """Rows of a component's columns, and the directions of coefficients that these columns do not
     determine in the data. Thresholds are an intercept, which then stands first."""
     data = fit.data
-    names = [data.encoders.specs[fixed_part(c)].column_names for c in data.components]
-    place = data.components.index(component)
-    start = sum(map(len, names[:place]))
-    kept = data.encoders.kept[start : start + len(names[place])]
+    kept = data.encoders.kept[data.fixed_slices[component]]
     ordinal = component == "cond" and fit.family.num_thresholds > 0
     constant = _is_intercept(data) if ordinal else np.zeros(len(kept), bool)
     number = int(np.count_nonzero(~kept & ~constant))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxglmm.errors import InputError
+from jaxglmm.frontend.means.averages import first_fastest
 from jaxglmm.frontend.means.estimates import Estimates
 from jaxglmm.frontend.means.labels import Contrasts, find_contrasts, mean_names
 from jaxglmm.inference import contrasts as coefficients
@@ -64,8 +65,7 @@ def interactions(
         matrix = np.kron(one.matrix, matrix)
     columns: dict[str, list[Any]] = {}
     suffix = method if isinstance(method, str) else "contrast"
-    sizes = [len(one.labels) for one in found]
-    places = np.indices(sizes[::-1]).reshape(len(sizes), -1)[::-1]
+    places = first_fastest([len(one.labels) for one in found])
     for name, one, place in zip(levels, found, places, strict=True):
         columns[f"{name}_{suffix}"] = [one.labels[i] for i in place] * len(parts)
     whole = Contrasts([""] * len(matrix), matrix)

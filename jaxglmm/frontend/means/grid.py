@@ -133,7 +133,7 @@ def variables_of(fit: Described, components: Iterable[str]) -> list[str]:
     frame, data = Frame(fit.labels.table), fit.data
     found: list[str] = []
     for component in components:
-        spec = data.spec if component == "cond" else data.further[component]
+        spec = data.formulas[component]
         found += columns_in(spec.fixed, frame)
         for code in spec.offsets:
             found += columns_in(code, frame, is_expression=True)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxglmm.frontend.checks import check_choice
+from jaxglmm.frontend.part import Part
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.means.table import Means
-    from jaxglmm.frontend.result import GLMM
 
 Scale = Literal["link", "response"]
 
 
-class MarginalMeans:
-    """Part of `GLMM`, which alone derives from it."""
-
-    @property
-    def _fit(self) -> GLMM:
-        return cast("GLMM", self)
+class MarginalMeans(Part):
+    """Marginal means, and the door to another package of them."""
 
     def emmeans(
         self,
