@@ -154,7 +154,8 @@ def advance(objective: AbstractObjective, state: Climb, ends: Ends) -> Climb:
     accept, third, at = trial.accept, plan.third, state.at
     here = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial.point, at)
     promise = here.gradient @ metric @ here.gradient
-    certified = state.certified | plan.due & (promise < ends.tolerance)
+    # Where the promise has grown again the point that was certified lay in a flat region.
+    certified = (state.certified | plan.due) & (promise < ends.tolerance)
     last = _is_last(third, promise, ends)
     shorter = _shorter(state.length, state.promise, trial.point.value - at.value)
     return Climb(
