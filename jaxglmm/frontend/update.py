@@ -26,6 +26,8 @@ def update(fit: GLMM, formula: str | None, data: Any, family: Any, changes: dict
     arguments = {**fit.arguments, **changes}
     if family is not None and "link" not in changes:
         arguments["link"] = None
+    if changes.get("method", "agq") != "agq" and "quadrature_points" not in changes:
+        arguments["quadrature_points"] = None  # they belong to the old method
     if data is not None:
         _check_arrays(fit, changes)
     written = fit.formula if formula is None else updated(fit.formula, formula)

@@ -83,6 +83,8 @@ def test_update() -> None:
     plain = models.fit("lm")
     again = plain.update(family="gamma", data=models.data("sleep"))
     np.testing.assert_allclose(again.log_likelihood, models.fit("glm_gamma").log_likelihood)
+    cbpp = models.fit("cbpp").update(method="agq", quadrature_points=5).update(method="laplace")
+    np.testing.assert_allclose(cbpp.log_likelihood, models.fit("cbpp").log_likelihood, rtol=1e-10)
     with pytest.raises(jg.InputError, match="'hours'.*give data="):
         fit.update(". ~ . + hours")
     with pytest.raises(jg.InputError, match=r"no such term.*\(Days \| Subject\)"):
