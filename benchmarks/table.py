@@ -315,6 +315,9 @@ def coverage(info: dict[str, Any], rows: Rows) -> str:
 Table = Callable[[dict[str, Any], Rows], str]
 TABLES: dict[str, Table] = {
     "fits": fits,
+    "several_factors/fits": fits,
+    "crossed_large/fits": fits,
+    "laws/fits": fits,
     "cold": cold,
     "scaling": scaling,
     "large": large,

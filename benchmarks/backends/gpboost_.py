@@ -95,6 +95,8 @@ class GPBoost:
             raise Unsupported("random slopes are independent of the intercept here: another model")
         if problem.method == "reml":
             raise Unsupported("no REML")
+        if problem.family not in (*_LIKELIHOODS, "binomial"):
+            raise Unsupported(f"no {problem.family} family")
         model = _model(problem, data)
         random = self.inversion == "default" and len(problem.terms) > 1
         check = model.exact_loglik if random and not problem.iterative else None
