@@ -35,10 +35,11 @@ def expand(rows: Rows, k: int, values: Array) -> Array:
     return (values if rows.one_to_one else at_levels(values, rows.codes[0]))[None, :]
 
 
-def at_levels(values: Array, index: Array) -> Array:
+def at_levels(values: AnyArray, index: AnyArray) -> Array:
     """values[..., index] without a look for indices that count from the end, which would take
     XLA's CPU more time than the values themselves."""
-    return values.at[..., index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    found = jnp.asarray(values).at[..., index]
+    return found.get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def reduce(rows: Rows, k: int, values: Array) -> Array:
