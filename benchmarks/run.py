@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,20 +195,20 @@ def main() -> None:
         parser.error(f"no problem {sorted(unknown)}; there are {', '.join(PROBLEMS)}")
     about = machine.describe(arguments.threads)
     backends = available(arguments.backends)
-    about["includes"] = {backend.name: backend.includes for backend in backends}
+    before = store.read(arguments.out, "fits")
+    about["includes"] = before[0]["includes"] if before else {}
+    about["includes"] |= {backend.name: backend.includes for backend in backends}
     with_r = [backend for backend in backends if backend.name in R_BACKENDS]
     about["r"] = with_r[0].r.describe() if with_r else None  # type: ignore[attr-defined]
-    rows: list[Row] = []
     for name in names:
         try:
             new = measure(PROBLEMS[name], backends, arguments.repeats, arguments.budget)
         except Absent as reason:
             print(f"left out: {name}: {reason}", file=sys.stderr)
             continue
-        rows += new
         print("\n".join(map(line_of, new)), flush=True)
-        if rows:
-            store.write(arguments.out, "fits", about, rows)
+        rows = [asdict(row) for row in new]
+        store.merge(arguments.out, "fits", about, rows, key="problem", order=list(PROBLEMS))
 
 
 if __name__ == "__main__":
