@@ -57,7 +57,7 @@ DESIGNS = {
             "(Intercept)": "Intercept",
             "Days": "Days",
             ".sig01": "sd(Subject, Intercept)",
-            ".sig02": "corr(Subject, Intercept, Days)",
+            ".sig02": "corr(Subject, Days, Intercept)",
             ".sig03": "sd(Subject, Days)",
             ".sigma": "sigma",
         },
