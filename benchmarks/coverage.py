@@ -118,7 +118,6 @@ class CoverageRow:
         used: data sets in which both limits were found, of `data_sets` attempted.
         coverage: share of them whose interval holds the truth; `mc_error` its Monte-Carlo error.
         below, above: shares whose interval lies below the truth, and above it.
-        width: mean width.
         lme4_used, lme4_coverage: of lme4's intervals, on data sets where both have limits.
         ours_there: our coverage on the same.
         apart: the difference in its own Monte-Carlo errors: of k data sets in which one holds the
@@ -134,7 +133,6 @@ class CoverageRow:
     mc_error: float
     below: float
     above: float
-    width: float
     lme4_used: int | None
     lme4_coverage: float | None
     ours_there: float | None
@@ -244,8 +242,6 @@ def summarise(name: str, ours: Any, theirs: dict[str, Any]) -> Iterator[Coverage
             low, high = ends[used].T
             inside = (low <= true) & (true <= high)
             share = float(np.mean(inside))
-            with np.errstate(invalid="ignore"):
-                width = float(np.mean(high - low))
             yield CoverageRow(
                 name,
                 parameter,
@@ -256,7 +252,6 @@ def summarise(name: str, ours: Any, theirs: dict[str, Any]) -> Iterator[Coverage
                 math.sqrt(share * (1.0 - share) / used.sum()),
                 float(np.mean(high < true)),
                 float(np.mean(low > true)),
-                width,
                 *_beside(ends, theirs[method][:, p] if method in theirs else None, true),
             )
 
