@@ -113,7 +113,7 @@ def invert(matrix: Array, *, safe: bool) -> Inverse:
     """S^-1; NaN, or (`safe`) a stand-in as that of `cholesky`, where there is no factor.
 
     Large matrices by halves: nearly all of the work is then in XLA's matrix products, two thirds of
-    that of a factor and its inverse.
+    that of a factor and its inverse. LAPACK, which ends them, is quickest with one thread (`blas`).
     """
     found = _by_halves(matrix)
     if not safe:
