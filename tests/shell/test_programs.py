@@ -16,6 +16,7 @@ import pytest
 
 import jaxglmm as jg
 from jaxglmm.frontend import programs
+from jaxglmm.frontend.fitting import padded_rows
 
 from . import models
 
@@ -62,6 +63,23 @@ def test_the_programs_used_last_stay_in_memory(monkeypatch: pytest.MonkeyPatch) 
         assert outputs.shape == (size,) and np.all(outputs == 2.0)
     kept = [key[2][0][0] for key in programs._memory]
     assert kept == [(3,), (5,)]
+
+
+@pytest.mark.parametrize(
+    ("data", "formula", "quick"),
+    [
+        ("cbpp", "incidence / size ~ period + (1 | herd)", True),
+        ("grouseticks", "TICKS ~ YEAR + (1 | BROOD)", True),
+        ("grouseticks", "TICKS ~ YEAR + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)", False),
+    ],
+)
+def test_small_programs_are_compiled_quickly(data: str, formula: str, quick: bool) -> None:
+    """Without LLVM's optimisations, unless there is as much to do for every factor."""
+    family = "binomial" if data == "cbpp" else "poisson"
+    problem, _ = jg.build(formula, jg.datasets.load(data), family=family)
+    rows = padded_rows(problem)
+    options = programs.compiler_options((rows, None), rows.family.num_nodes)
+    assert ("xla_backend_optimization_level" in options) == quick
 
 
 def test_tables_compile_nothing(compiled: list[str]) -> None:
