@@ -139,16 +139,16 @@ def _elementwise(
     weight: Array,
 ) -> Array:
     """log_kernel of every row."""
-    own = jnp.stack(phi) if phi else jnp.zeros((0,), y.dtype)
-
-    def scalar(y: Array, eta: Predictors, weight: Array) -> Array:
-        predictors = eta[0] if family.num_predictors == 1 else eta
-        return family.log_kernel(y, predictors, own, weight)  # type: ignore[arg-type]
-
     eta = tuple(jnp.broadcast_to(e, y.shape) for e in eta)
+
+    def law(y: Array, eta: Predictors, phi: Any, weight: Array) -> Array:
+        return family.log_kernel(y, eta[0] if len(eta) == 1 else eta, phi, weight)  # type: ignore[arg-type]
+
     if family.elementwise:
-        return scalar(y, eta, weight)
-    return jax.vmap(jax.vmap(scalar))(y, eta, jnp.broadcast_to(weight, y.shape))
+        return law(y, eta, phi, weight)
+    own = jnp.stack(phi) if phi else jnp.zeros((0,), y.dtype)
+    weight = jnp.broadcast_to(weight, y.shape)
+    return jax.vmap(jax.vmap(lambda *of: law(of[0], of[1], own, of[2])))(y, eta, weight)
 
 
 def log_kernel(rows: Rows, eta: Predictors, phi: Array) -> Array:

@@ -30,14 +30,19 @@ def softplus(x: Array) -> Array:
     log1p(e) = 2 atanh(z), z = e / (2 + e) <= 1/3 for e = exp(-|x|): an odd function, accurate in
     both tails, at a fifth of the price of XLA's log1p.
     """
-    e = jnp.exp(-jnp.abs(x))
+    return jnp.maximum(x, 0.0) + _log1p_exp(-jnp.abs(x))
+
+
+def _log1p_exp(x: Array) -> Array:
+    """log(1 + exp(x)) for x <= 0."""
+    e = jnp.exp(x)
     z = e / (2.0 + e)
     w = z * z
     *lower, top = _atanh_weights()
     series = jnp.full_like(x, top)
     for weight in reversed(lower):
         series = series * w + weight
-    return jnp.maximum(x, 0.0) + 2.0 * z * series
+    return 2.0 * z * series
 
 
 @functools.cache
@@ -53,6 +58,38 @@ def _atanh_weights() -> list[float]:
 def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
     return softplus(x), jax.lax.logistic(x) * dx
+
+
+@jax.custom_jvp
+def softpluses(x: Array) -> tuple[Array, Array]:
+    """softplus(x) and softplus(-x), by the operations of one."""
+    rest = _log1p_exp(-jnp.abs(x))
+    return jnp.maximum(x, 0.0) + rest, jnp.maximum(-x, 0.0) + rest
+
+
+@softpluses.defjvp
+def _softpluses_jvp(
+    primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (x,), (dx,) = primals, tangents
+    p, q = _logistics(x)
+    return softpluses(x), (p * dx, -q * dx)
+
+
+@jax.custom_jvp
+def _logistics(x: Array) -> tuple[Array, Array]:
+    """p = 1 / (1 + exp(-x)) and q = 1 - p, whose derivatives are p q and -p q."""
+    return jax.lax.logistic(x), jax.lax.logistic(-x)
+
+
+@_logistics.defjvp
+def _logistics_jvp(
+    primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (x,), (dx,) = primals, tangents
+    p, q = _logistics(x)
+    slope = p * q * dx
+    return (p, q), (slope, -slope)
 
 
 @jax.custom_jvp

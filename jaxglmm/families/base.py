@@ -45,7 +45,8 @@ class AbstractFamily(AbstractDistribution):
     shape (num_phi,); `natural` maps them to the scale that users read.
 
     A law written with elementwise operations alone may say `elementwise = True`: the engine then
-    calls it with arrays for y, eta and weight (phi stays one vector), which is quicker to trace.
+    calls it with arrays for y, eta and weight, which is quicker to trace, and with a tuple of
+    scalars for phi: of the elements of one vector a derivative along one is one along all of them.
 
     `weight` is the known constant of the law, by `weight_role`:
     "dispersion"  the prior weight that divides the dispersion;

@@ -35,9 +35,8 @@ class Beta(AbstractFamily):
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del weight
-        log_a = phi[0] + self.link.log_mean(eta)
-        log_b = phi[0] + self.link.log1m_mean(eta)
-        return log_beta_kernel(y, log_a, log_b, jnp.exp(phi[0]))
+        log_mu, log1m_mu = self.link.log_means(eta)
+        return log_beta_kernel(y, phi[0] + log_mu, phi[0] + log1m_mu, jnp.exp(phi[0]))
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight

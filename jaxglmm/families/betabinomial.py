@@ -37,8 +37,8 @@ class BetaBinomial(AbstractFamily):
     at_limit = "phi is infinite ('binomial' fits as well), or zero (all trials of a row end alike)."
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
-        log_a = phi[0] + self.link.log_mean(eta)
-        log_b = phi[0] + self.link.log1m_mean(eta)
+        log_mu, log1m_mu = self.link.log_means(eta)
+        log_a, log_b = phi[0] + log_mu, phi[0] + log1m_mu
         of_a, of_b, of_both = log_risings_exp((log_a, y), (log_b, weight - y), (phi[0], weight))
         return of_a + of_b - of_both
 

@@ -75,7 +75,7 @@ class Cumulative(AbstractFamily):
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del weight
-        return log_cell(self.link, y, self.natural(phi), eta)
+        return log_cell(self.link, y, self.natural(jnp.asarray(phi)), eta)
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight

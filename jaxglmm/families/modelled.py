@@ -116,13 +116,13 @@ class Modelled(AbstractFamily):
         return tuple(k for k in range(self.law.num_phi) if k not in self._replaced)
 
     def _whole(self, phi: Array, replaced: Predictors) -> Array:
-        """The base law's phi, of the shape of `replaced` behind its first axis."""
+        """The base law's phi, of the shape of `replaced` behind its first axis; of a tuple one."""
         if not replaced:
             return phi
         values = [jnp.broadcast_to(value, jnp.shape(replaced[0])) for value in phi]
         for place, value in zip(self._replaced, replaced, strict=True):
             values.insert(place, value)
-        return jnp.stack(values)
+        return tuple(values) if isinstance(phi, tuple) else jnp.stack(values)
 
     def _of_one(self, phi: Array) -> Array:
         """The base law's phi with zeros where predictors stand: scales of 1, probabilities 1/2."""

@@ -64,10 +64,9 @@ class OrderedBeta(AbstractFamily):
         del weight
         low, high = _cutpoints(phi)
         inside = _inside(y)
-        log_a = phi[0] + self.link.log_mean(eta)
-        log_b = phi[0] + self.link.log1m_mean(eta)
-        beta = log_beta_kernel(inside, log_a, log_b, jnp.exp(phi[0]))
-        ends = jnp.where(y == 0.0, self.link.log1m_mean(eta - low), self.link.log_mean(eta - high))
+        log_mu, log1m_mu = self.link.log_means(eta)
+        beta = log_beta_kernel(inside, phi[0] + log_mu, phi[0] + log1m_mu, jnp.exp(phi[0]))
+        ends = self.link.log_tail(eta - jnp.where(y == 0.0, low, high), y == 0.0)
         within = self.link.log_between(eta - high, jnp.exp(phi[2]))
         return jnp.where(y == inside, within + beta, ends)
 

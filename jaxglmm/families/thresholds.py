@@ -66,5 +66,5 @@ def log_cell(link: AbstractLink, y: Array, thresholds: Array, eta: Array) -> Arr
     low = thresholds[jnp.clip(cell - 1, 0, last)]
     inside = (cell > 0) & (cell <= last)
     between = link.log_between(low - eta, jnp.where(inside, high - low, 1.0))
-    outside = jnp.where(cell == 0, link.log_mean(high - eta), link.log1m_mean(low - eta))
+    outside = link.log_tail(jnp.where(cell == 0, high, low) - eta, cell > 0)
     return jnp.where(inside, between, outside)

@@ -10,7 +10,9 @@ JAXGLMM_CACHE_DIR names the folder; "off" keeps nothing on disk.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import hashlib
 import os
 import pickle
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,11 +133,25 @@ def _find(
         program = _load(path, device)
         if program is not None:
             return program
-    lowered = jax.jit(functools.partial(function, **static)).lower(*arguments)
+    with garbage_kept():
+        lowered = jax.jit(functools.partial(function, **static)).lower(*arguments)
     program = _compile(lowered, options)
     if path is not None:
         _save(program, path)
     return program
+
+
+@contextlib.contextmanager
+def garbage_kept() -> Iterator[None]:
+    """Python's cyclic garbage collector waits. A trace makes some 1e5 objects, most of which stay
+    until it ends: to look through them time and again takes a quarter of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _compile(lowered: Any, options: dict[str, Any]) -> Any:

@@ -43,6 +43,14 @@ class AbstractLink(abc.ABC):
         """log(1 - mu)."""
         return jnp.log1p(-self.mean(eta))
 
+    def log_means(self, eta: Array) -> tuple[Array, Array]:
+        """log mu and log(1 - mu)."""
+        return self.log_mean(eta), self.log1m_mean(eta)
+
+    def log_tail(self, eta: Array, upper: Array) -> Array:
+        """log(1 - mu) where `upper`, else log mu; of a symmetric link both are one function."""
+        return jnp.where(upper, self.log1m_mean(eta), self.log_mean(eta))
+
     def log_binomial(self, y: Array, n: Array, eta: Array) -> Array:
         """y log(mu) + (n - y) log(1 - mu)."""
         return y * self.log_mean(eta) + (n - y) * self.log1m_mean(eta)

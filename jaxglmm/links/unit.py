@@ -10,7 +10,7 @@ import jax.scipy.special as jsp
 from jax import Array, lax
 
 from jaxglmm.links.base import AbstractLink
-from jaxglmm.special import log1m_exp, log1m_exp_neg_exp, softplus
+from jaxglmm.special import log1m_exp, log1m_exp_neg_exp, softplus, softpluses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,13 @@ class Logit(AbstractLink):
 
     def log1m_mean(self, eta: Array) -> Array:
         return -softplus(eta)
+
+    def log_means(self, eta: Array) -> tuple[Array, Array]:
+        above, below = softpluses(eta)
+        return -below, -above
+
+    def log_tail(self, eta: Array, upper: Array) -> Array:
+        return -softplus(jnp.where(upper, eta, -eta))
 
     def log_binomial(self, y: Array, n: Array, eta: Array) -> Array:
         # One softplus instead of two; its error, eps |y eta|, is that of the product itself.
@@ -64,6 +71,9 @@ class Probit(AbstractLink):
 
     def log1m_mean(self, eta: Array) -> Array:
         return jsp.log_ndtr(-eta, _TAIL_TERMS)
+
+    def log_tail(self, eta: Array, upper: Array) -> Array:
+        return self.log_mean(jnp.where(upper, -eta, eta))
 
 
 def _log_expm1(x: Array) -> Array:
@@ -138,6 +148,9 @@ class Cauchit(AbstractLink):
 
     def log1m_mean(self, eta: Array) -> Array:
         return self.log_mean(-eta)
+
+    def log_tail(self, eta: Array, upper: Array) -> Array:
+        return self.log_mean(jnp.where(upper, -eta, eta))
 
     def log_between(self, low: Array, width: Array) -> Array:
         # arctan(high) - arctan(low) is the argument of (1 - i low) (1 + i high).

@@ -69,6 +69,16 @@ def test_probabilities_and_their_logarithms_in_both_tails(name):
 
 
 @pytest.mark.parametrize("name", UNIT)
+def test_both_logarithms_at_once_and_one_of_them(name):
+    link = links.get(name)
+    pair = link.log_mean(TAILS), link.log1m_mean(TAILS)
+    for both, alone, upper in zip(link.log_means(TAILS), pair, (False, True), strict=True):
+        np.testing.assert_allclose(both, alone, rtol=1e-14, atol=1e-307)
+        tail = link.log_tail(TAILS, jnp.full(TAILS.shape, upper))
+        np.testing.assert_allclose(tail, alone, rtol=1e-14, atol=1e-307)
+
+
+@pytest.mark.parametrize("name", UNIT)
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_derivatives_of_the_logarithms(name, order):
     link, (mean, rest) = links.get(name), UNIT[name]

@@ -41,6 +41,24 @@ def test_softplus_and_its_derivatives():
     np.testing.assert_allclose(second(BOTH), curvature, rtol=1e-14, atol=1e-16)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_softpluses_and_their_derivatives(side):
+    """Both tails of all derivatives keep their relative accuracy."""
+    found = derivatives(lambda x: special.softpluses(side * x)[0 if side > 0 else 1], 3)
+    p, q = (lambda x: 1 / (1 + mp.exp(-x))), (lambda x: 1 / (1 + mp.exp(x)))
+    truths = (
+        lambda x: mp.log1p(mp.exp(x)),
+        p,
+        lambda x: p(x) * q(x),
+        lambda x: p(x) * q(x) * (q(x) - p(x)),
+    )
+    for f, truth in zip(found, truths, strict=True):
+        value, far = f(BOTH), np.abs(BOTH) >= 0.1
+        np.testing.assert_allclose(value[far], exactly(truth, BOTH[far]), rtol=1e-14, atol=1e-307)
+        # The third has its zero at 0.
+        np.testing.assert_allclose(value, exactly(truth, BOTH), rtol=1e-14, atol=1e-16)
+
+
 def test_log1m_exp():
     x = -np.concatenate([[1e-300, 1e-16], REAL[1:], [745.0]])
     truth = exactly(lambda v: mp.log(-mp.expm1(v)) if v > -1 else mp.log1p(-mp.exp(v)), x)
