@@ -55,6 +55,8 @@ def test_conditional_variances(name: str) -> None:
         ours = ours.assign(level=ours["level"].astype(str)).set_index("level").loc[group["levels"]]
         theirs = np.array([np.diag(block) for block in group["condvar"]]).ravel()
         np.testing.assert_allclose(ours["std_error"] ** 2, theirs, rtol=1e-4)
+        gap = np.abs(ours["estimate"] - np.ravel(group["condval"]))
+        np.testing.assert_array_less(gap, 1e-4 * ours["std_error"])
 
 
 @pytest.mark.parametrize("name", cases("shares"))

@@ -11,7 +11,7 @@ from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.fixed_terms import FixedTerm, coded_by_deviations, fixed_terms
 from jaxglmm.frontend.freedom import Vcov, freedom_of
 from jaxglmm.frontend.model import INTERCEPT
-from jaxglmm.inference.hypotheses import other_coding, type_two
+from jaxglmm.inference.hypotheses import first_of, other_coding
 from jaxglmm.inference.linear import Outcome, linear_test
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jaxglmm.frontend.result import GLMM
 
-TYPES = ("III", "II", "marginal")
+TYPES = ("III", "II", "I", "marginal")
 STATISTICS = ("F", "chisq")
 
 
@@ -31,7 +31,9 @@ def anova(fit: GLMM, type: str, test: str, df: str | None, vcov: Vcov) -> pd.Dat
     terms = fixed_terms(fit)
     if type == "II":
         terms = [term for term in terms if term.factors]
-        rows = [type_two(freedom.covariance, t.columns, _relatives(t, terms)) for t in terms]
+        rows = [first_of(freedom.covariance, t.columns, _relatives(t, terms)) for t in terms]
+    elif type == "I":
+        rows = [first_of(freedom.covariance, t.columns, _later(t, terms)) for t in terms]
     elif type == "marginal":
         rows = [np.eye(len(beta))[term.columns] for term in terms]
     else:
@@ -60,8 +62,16 @@ def table(labels: dict[str, list[str]], tests: list[Outcome]) -> pd.DataFrame:
 
 
 def _relatives(term: FixedTerm, terms: list[FixedTerm]) -> np.ndarray:
-    found = [other.columns for other in terms if term.within(other)]
-    return np.concatenate(found) if found else np.zeros(0, int)
+    return _columns([other for other in terms if term.within(other)])
+
+
+def _later(term: FixedTerm, terms: list[FixedTerm]) -> np.ndarray:
+    own = [other for other in terms if other.component == term.component]
+    return _columns([other for other in own if other.columns[0] > term.columns[0]])
+
+
+def _columns(terms: list[FixedTerm]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, int), *(term.columns for term in terms)])
 
 
 def _type_three(fit: GLMM, terms: list[FixedTerm]) -> tuple[list[FixedTerm], list[np.ndarray]]:

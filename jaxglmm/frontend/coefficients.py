@@ -102,7 +102,9 @@ class Coefficients(Part):
             type: "III": each term's coefficients are zero in the model whose factors are coded by
                 deviations (contrasts="sum"), whatever the fit's own coding: car's type III of such
                 a fit. "marginal": the same of the coefficients as they are coded (fitglme, nlme).
-                "II": each term after all others but those that contain it (car).
+                "II": each term after all others but those that contain it (car). "I": each term
+                after those before it in the formula (nlme's sequential tests; lmerTest's, which
+                take the rows as independent there, are others where groups are unequal).
             test: "F" or "chisq".
             df: of the denominator of F: "residual" (the default), "none", "satterthwaite"
                 (lmerTest) or "kenward_roger" (pbkrtest's scaled F).

@@ -36,6 +36,10 @@ def partial_dependence(
     """One row a point of the grid, and a row of the data unless they are averaged."""
     check_choice("kind", kind, _KINDS)
     check_whole("num_points", num_points, 1, _MOST)
+    if isinstance(variables, Mapping):
+        raise InputError(
+            "partial_dependence: give the predictors' names, and their values as values={...}."
+        )
     names = [variables] if isinstance(variables, str) else list(variables)
     table, num_rows = _table(fit, data)
     _check_names(fit, names, values or {})

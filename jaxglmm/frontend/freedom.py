@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 Vcov: TypeAlias = str | Mapping[str, Any] | None
 DF = ("none", "residual", "satterthwaite", "kenward_roger")
+_KINDS = (
+    "use 'joint', 'conditional', 'kenward_roger', 'robust' or "
+    "{'cluster': ..., 'type': 'CR0' | 'CR1' | 'CR2'}."
+)
 
 
 def freedom_of(fit: GLMM, df: str = "none", vcov: Vcov = None) -> Freedom:
@@ -41,6 +45,7 @@ def freedom_of(fit: GLMM, df: str = "none", vcov: Vcov = None) -> Freedom:
         InputError: what is not known, or not defined for the model.
     """
     check_choice("df", df, DF)
+    _check_kind(vcov)
     if df == "satterthwaite":
         return _satterthwaite(fit, vcov)
     if df == "kenward_roger":
@@ -61,6 +66,7 @@ def covariance_of(fit: GLMM, kind: Vcov) -> np.ndarray:
 
 def parameters_covariance(fit: GLMM, kind: Vcov) -> np.ndarray:
     """Cov(beta, theta, phi) of a kind, NaN for (theta, phi) where it is of beta alone."""
+    _check_kind(kind)
     if isinstance(kind, Mapping) or kind == "robust":
         return robust(fit, kind)
     if kind == "joint":
@@ -69,10 +75,13 @@ def parameters_covariance(fit: GLMM, kind: Vcov) -> np.ndarray:
         return of_fixed_alone(fit, fitting.conditional_vcov(fit.problem, fit.estimate))
     if kind == "kenward_roger":
         return of_fixed_alone(fit, fit.adjusted_covariance.covariance)
-    raise InputError(
-        f"vcov: {kind!r} is not known; use 'joint', 'conditional', 'kenward_roger', 'robust' or "
-        "{'cluster': ..., 'type': 'CR0' | 'CR1' | 'CR2'}."
-    )
+    raise InputError(f"vcov: {kind!r} is not known; {_KINDS}")
+
+
+def _check_kind(kind: Any) -> None:
+    """A matrix, say, compares with no name."""
+    if not isinstance(kind, str | Mapping | None):
+        raise InputError(f"vcov: a {type(kind).__name__} is no kind of covariance; {_KINDS}")
 
 
 def _satterthwaite(fit: GLMM, vcov: Vcov) -> Freedom:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from jaxglmm.inference.blocks import blocks_of, independent_clusters
 from jaxglmm.inference.freedom import ClusterRobust, KenwardRoger, Known, Satterthwaite
-from jaxglmm.inference.hypotheses import other_coding, type_two
+from jaxglmm.inference.hypotheses import first_of, other_coding
 from jaxglmm.inference.kenward_roger import Adjusted, kenward_roger
 from jaxglmm.inference.linear import linear_test
 from jaxglmm.inference.sandwich import of_linear_model
@@ -112,12 +112,12 @@ def test_a_coefficient_that_is_not_known() -> None:
     assert np.isnan(linear_test(Known(V, 5.0), beta, rows[:2], np.zeros(2)).p_value)
 
 
-def test_type_two_is_the_difference_of_two_statistics() -> None:
+def test_first_of_is_the_difference_of_two_statistics() -> None:
     rng = np.random.default_rng(8)
     V, beta = np.cov(rng.normal(size=(5, 30))), rng.normal(size=5)
     own, relatives = np.array([1, 2]), np.array([3, 4])
     freedom = Known(V, np.inf)
-    found = linear_test(freedom, beta, type_two(V, own, relatives), np.zeros(2), "chisq")
+    found = linear_test(freedom, beta, first_of(V, own, relatives), np.zeros(2), "chisq")
     every, rest = (
         linear_test(freedom, beta, np.eye(5)[which], np.zeros(len(which)), "chisq").statistic
         for which in ([1, 2, 3, 4], [3, 4])

@@ -1,4 +1,4 @@
-"""Write limits.json, profile limits made with R, from a folder of reference figures.
+"""Write limits.json, profile and Wald limits made with R, from a folder of reference figures.
 
     python tests/reference/make_limits.py FOLDER
 
@@ -6,7 +6,8 @@ FOLDER holds post/ID.json: lme4's `confint` and, where the profile of glmmTMB's 
 `confint(method = "uniroot")`. An entry has
 
 - data, formula, family: of `jaxglmm.glmm`.
-- limits: {parameter: [2.5 %, 97.5 %]}.
+- limits: {parameter: [2.5 %, 97.5 %]} of profiles; limits_90 with 5 % and 95 %.
+- wald: [2.5 %, 97.5 %] of the coefficients, and of glmmTMB's standard deviation after them.
 """
 
 from __future__ import annotations
@@ -76,13 +77,26 @@ def main() -> None:
     found = {}
     for name, table, data, formula, family, parameters in MODELS:
         text = (folder / f"{name}.json").read_text(encoding="utf-8")
-        rows: list[dict[str, Any]] = json.loads(text)["results"][table]
-        limits = {
-            ours: [row["2.5 %"], row["97.5 %"]] for ours, row in zip(parameters, rows, strict=True)
-        }
+        results: dict[str, list[dict[str, Any]]] = json.loads(text)["results"]
+        limits = _limits(results[table], parameters, ("2.5 %", "97.5 %"))
         found[name] = {"data": data, "formula": formula, "family": family, "limits": limits}
+        if "profile_90" in results:
+            found[name]["limits_90"] = _limits(results["profile_90"], parameters, ("5 %", "95 %"))
+        found[name]["wald"] = _wald(results["wald"])
     text = json.dumps(found, indent=1)
     (HERE / "limits.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _limits(
+    rows: list[dict[str, Any]], parameters: list[str], columns: tuple[str, str]
+) -> dict[str, list[float]]:
+    pairs = zip(parameters, rows, strict=True)
+    return {ours: [row[column] for column in columns] for ours, row in pairs}
+
+
+def _wald(rows: list[dict[str, Any]]) -> list[list[float]]:
+    """lme4 has none of covariance parameters."""
+    return [[row["2.5 %"], row["97.5 %"]] for row in rows if row["2.5 %"] is not None]
 
 
 if __name__ == "__main__":

@@ -200,7 +200,7 @@ BLOCK = [
     ("joint_test", {}, "joint_tests"),
     ("cld", {}, "cld"),
 ]
-# single-step p-values of glht
+# p-values of glht: single-step, plain, Holm's and of all at once
 SINGLE_STEP = {"cbpp": ("glht__cbpp_tukey", "period"), "Oats": ("glht__Oats_tukey", "fnitro")}
 
 
@@ -210,7 +210,7 @@ def main() -> None:
     folder = parser.parse_args().folder / "post"
     found = {name: _model(folder, model) for name, model in MODELS.items()}
     for name, (file, specs) in SINGLE_STEP.items():
-        found[name]["tables"].append(_single_step(_results(folder, file)["tukey"], specs))
+        found[name]["tables"] += _glht(_results(folder, file), specs)
     lines = [f" {json.dumps(name)}: {_written(entry)}" for name, entry in found.items()]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     (HERE / "means.json").write_text(text, encoding="utf-8")
@@ -262,16 +262,32 @@ def _table(table: Any, asked: Json, then: Any) -> Json:
     return found
 
 
-def _single_step(results: Json, specs: str) -> Json:
+def _glht(results: Json, specs: str) -> list[Json]:
     """In glht's order each mean but the first less each before it, as "revpairwise" is."""
-    columns = {
-        "estimate": results["estimate"],
-        "std_error": results["se"],
-        "statistic": results["stat"],
-        "p_value": results["p_single_step"],
-    }
-    then = {"method": "revpairwise", "adjust": "mvt"}
-    return {"asked": {"specs": specs}, "then": then, "columns": columns}
+    found, asked = [], {"specs": specs}
+    for key, method in (("tukey", "revpairwise"), ("dunnett", "trt.vs.ctrl")):
+        own = results.get(key)
+        if own is None:
+            continue
+        for adjust, p in (("mvt", "single_step"), ("none", "univariate"), ("holm", "holm")):
+            columns = {
+                "estimate": own["estimate"],
+                "std_error": own["se"],
+                "statistic": own["stat"],
+                "p_value": own[f"p_{p}"],
+            }
+            then = {"method": method, "adjust": adjust}
+            found.append({"asked": asked, "then": then, "columns": columns})
+        joint = {
+            "statistic": [own["chisq"] / own["chisq_df"]],
+            "num_df": [own["chisq_df"]],
+            "p_value": [own["chisq_p"]],
+        }
+        found.append({"asked": asked, "then": "joint_tests", "columns": joint})
+    if "cld" in results:
+        shown = list(results["cld"].values())
+        found.append({"asked": asked, "then": "cld", "columns": {}, "letters": shown})
+    return found
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ FOLDER holds calls.json, cases/ID.json (glmmTMB's `predict(se.fit = TRUE)`) and 
 `ranef(condVar = TRUE)`, performance 0.10's `icc` and `r2`). The file has
 
 - new_data: ID -> call, newdata, and by scale and kind estimates `fit` with their errors `se`.
-- condvar: ID -> call, and by group levels and variances (level, term, term).
+- condvar: ID -> call, and by group levels, modes and variances (level, term, term).
 - shares: ID -> call, ICCs, R2s and the variance of an observation.
 """
 
@@ -16,6 +16,8 @@ import argparse
 import json
 from pathlib import Path
 from typing import Any
+
+from make_cases import keep_data
 
 HERE = Path(__file__).parent
 CASES = (
@@ -52,6 +54,11 @@ CALLS: dict[str, dict[str, Any]] = {
         "formula": "y ~ lbase * trt + lage + V4 + (1 | subject)",
         "family": "poisson",
     },
+    "ScotsSec": {
+        "data": "ScotsSec",
+        "formula": "attain ~ verbal + sex + (1 | primary) + (1 | second)",
+        "method": "reml",
+    },
     "Salamanders_poisson": {
         "data": "Salamanders",
         "formula": "count ~ spp * mined + (1 | site)",
@@ -68,6 +75,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     calls = _read(folder / "calls.json")
+    for call in CALLS.values():
+        about = _read(folder / "data" / f"{call['data']}.json")
+        if reason := keep_data(folder, call["data"], about):
+            raise SystemExit(f"{call['data']}: {reason}")
     found = {
         "new_data": {name: _new_data(folder, name, calls[name]) for name in CASES},
         "condvar": {
@@ -103,7 +114,7 @@ def _new_data(folder: Path, name: str, call: Json) -> Json:
 
 
 def _groups(results: Json) -> list[Json]:
-    names = ("group", "levels", "condvar")
+    names = ("group", "levels", "condval", "condvar")
     return [{name: group[name] for name in names} for group in results["groups"]]
 
 

@@ -2,7 +2,8 @@
 
     python tests/reference/make_ratios.py FOLDER
 
-FOLDER holds post/ID.json: lme4's, glmmTMB's and ordinal's `anova` and `drop1`. An entry has
+FOLDER holds post/ID.json: lme4's, glmmTMB's and ordinal's `anova` and `drop1`, and lmerTest's
+`ranova`. An entry has
 
 - data, arguments: of `jaxglmm.glmm`; formulas: of the models.
 - log_likelihood, num_params, aic, bic: of each model, where R's table has them.
@@ -45,6 +46,30 @@ MODELS: dict[str, tuple[str, dict[str, str], list[str]]] = {
         [f"rating ~ {x} + (1 | judge)" for x in ("temp", "temp + contact")],
     ),
 }
+# of satt_kr__ID's ranova: data, formula, {R's row: our random part without it}
+LEFT_OUT: dict[str, tuple[str, dict[str, str]]] = {
+    "sleepstudy": ("Reaction ~ Days + {}", {"Days in (Days | Subject)": "(1 | Subject)"}),
+    "Orthodont": ("distance ~ age * Sex + {}", {"age in (age | Subject)": "(1 | Subject)"}),
+    "Early": ("cog ~ tos * trt + {}", {"tos in (tos | id)": "(1 | id)"}),
+    "Oats": (
+        "yield ~ Variety * fnitro + {}",
+        {"(1 | Variety:Block)": "(1 | Block)", "(1 | Block)": "(1 | Block:Variety)"},
+    ),
+    "cake": (
+        "angle ~ recipe + temp + {}",
+        {
+            "(1 | recipe:replicate)": "(1 | replicate)",
+            "(1 | replicate)": "(1 | replicate:recipe)",
+        },
+    ),
+}
+WHOLE = {
+    "sleepstudy": "(Days | Subject)",
+    "Orthodont": "(age | Subject)",
+    "Early": "(tos | id)",
+    "Oats": "(1 | Block/Variety)",
+    "cake": "(1 | replicate/recipe)",
+}
 DROPPED = ("trt", "week2")  # of drop1__bacteria_glmer: one entry each
 
 Json = dict[str, Any]
@@ -56,6 +81,9 @@ def main() -> None:
     folder = parser.parse_args().folder / "post"
     found = {name: _anova(folder, name) for name in MODELS}
     found |= {f"drop1__bacteria_{term}": _drop1(folder, term) for term in DROPPED}
+    for name, (_, rows) in LEFT_OUT.items():
+        for i, row in enumerate(rows):
+            found[f"ranova__{name}_{i}"] = _ranova(folder, name, row)
     text = json.dumps(found, indent=1)
     (HERE / "ratios.json").write_text(text + "\n", encoding="utf-8")
 
@@ -97,6 +125,23 @@ def _drop1(folder: Path, term: str) -> Json:
         "statistic": [rows[term]["LRT"]],
         "df": [rows[term]["npar"]],
         "p_value": [rows[term]["Pr(Chi)"]],
+    }
+
+
+def _ranova(folder: Path, name: str, left_out: str) -> Json:
+    formula, parts = LEFT_OUT[name]
+    table = {row["row"]: row for row in _results(folder, f"satt_kr__{name}")["ranova"]}
+    rows = [table[left_out], table["<none>"]]
+    return {
+        "data": name,
+        "arguments": {"method": "reml"},
+        "formulas": [formula.format(part) for part in (parts[left_out], WHOLE[name])],
+        "log_likelihood": [row["logLik"] for row in rows],
+        "num_params": [row["npar"] for row in rows],
+        "aic": [row["AIC"] for row in rows],
+        "statistic": [rows[0]["LRT"]],
+        "df": [rows[0]["Df"]],
+        "p_value": [rows[0]["Pr(>Chisq)"]],
     }
 
 

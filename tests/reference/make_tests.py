@@ -2,12 +2,14 @@
 
     python tests/reference/make_tests.py FOLDER
 
-FOLDER holds post/ID.json: tables of lmerTest (Satterthwaite), pbkrtest (Kenward-Roger) and car. An
-entry has
+FOLDER holds post/ID.json: tables of lmerTest (Satterthwaite), pbkrtest (Kenward-Roger), car and
+nlme. An entry has
 
 - data, formula, arguments: of `jaxglmm.glmm`.
 - coefficients: by df of `fixed_effects`, its columns.
+- covariance: matrices by kind of `vcov`.
 - anova: the arguments of `anova`, and the terms with statistic, den_df and p_value.
+- together: the terms that `coef_test` takes at once, its arguments and its row.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ OTHERS = {
 }
 # lmerTest's type II is car's where no factor stands in an interaction with a number.
 SAME_TYPE_TWO = ("sleepstudy", "Oats", "cake")
+# lmerTest's type I is nlme's where the design is balanced; of Oats its last term's is 0.4 % off its
+# own types II and III.
+SAME_TYPE_ONE = ("sleepstudy", "cake")
 CAR = {
     "type2": {"type": "II", "test": "chisq"},
     "type3_treatment_contrasts": {"type": "marginal", "test": "chisq"},
@@ -55,6 +60,8 @@ def main() -> None:
     folder = parser.parse_args().folder / "post"
     found = {name: _linear(folder, name) for name in LINEAR}
     found |= {f"anova_{name}": _car(folder, name) for name in OTHERS}
+    found["nlme_Orthodont"] = _nlme(folder, "Orthodont")
+    found["Oats"]["together"] = _together(folder, "Oats")
     text = json.dumps(found, indent=1)
     (HERE / "tests.json").write_text(text + "\n", encoding="utf-8")
 
@@ -68,6 +75,8 @@ def _linear(folder: Path, name: str) -> Json:
     wanted = [("III", "satterthwaite", "satt"), ("III", "kenward_roger", "KR")]
     if name in SAME_TYPE_TWO:
         wanted.append(("II", "satterthwaite", "satt"))
+    if name in SAME_TYPE_ONE:
+        wanted.append(("I", "satterthwaite", "satt"))
     return {
         "data": name,
         "formula": LINEAR[name],
@@ -76,6 +85,7 @@ def _linear(folder: Path, name: str) -> Json:
             "satterthwaite": _columns(results["coef_satterthwaite"]),
             "kenward_roger": _columns(results["coef_KR"]),
         },
+        "covariance": {"kenward_roger": results["vcov_KR"], "conditional": results["vcov"]},
         "anova": [
             {"type": kind, "df": df, **_terms(results[f"anova_{kind}_{short}"])}
             for kind, df, short in wanted
@@ -95,8 +105,42 @@ def _car(folder: Path, name: str) -> Json:
     }
 
 
+def _nlme(folder: Path, name: str) -> Json:
+    """F alone: nlme's degrees of freedom are by its rule of inner and outer terms."""
+    results = _results(folder, f"anova_lme__{name}")
+    kinds = {"marginal": "marginal", "I": "sequential"}
+    return {
+        "data": name,
+        "formula": LINEAR[name],
+        "arguments": REML,
+        "coefficients": {},
+        "anova": [
+            {"type": ours, "vcov": "conditional", **_terms(results[theirs])}
+            | {"den_df": [None], "p_value": [None]}
+            for ours, theirs in kinds.items()
+        ],
+    }
+
+
+def _together(folder: Path, name: str) -> Json:
+    """pbkrtest's comparison with the model that lacks the interactions."""
+    stats = _results(folder, f"krmodcomp__{name}")["KR_stats"]
+    names = {"statistic": "Fstat", "num_df": "ndf", "den_df": "ddf", "p_value": "p.value"}
+    return {
+        "terms": ":",
+        "df": "kenward_roger",
+        "row": [stats[theirs] for theirs in names.values()],
+    }
+
+
 def _columns(rows: list[Json]) -> Json:
-    names = {"estimate": "Estimate", "std_error": "Std. Error", "df": "df", "p_value": "Pr(>|t|)"}
+    names = {
+        "estimate": "Estimate",
+        "std_error": "Std. Error",
+        "df": "df",
+        "statistic": "t value",
+        "p_value": "Pr(>|t|)",
+    }
     return {ours: [row[theirs] for row in rows] for ours, theirs in names.items()}
 
 
@@ -104,8 +148,8 @@ def _terms(rows: list[Json]) -> Json:
     rows = [row for row in rows if row["row"] != "Residuals"]
     terms = [row["row"].replace("(Intercept)", "Intercept") for row in rows]
     names = {
-        "statistic": ("F value", "F", "Chisq"),
-        "num_df": ("NumDF", "Df"),
+        "statistic": ("F value", "F-value", "F", "Chisq"),
+        "num_df": ("NumDF", "numDF", "Df"),
         "den_df": ("DenDF", "Df.res"),
         "p_value": ("Pr(>F)", "Pr(>Chisq)"),
     }

@@ -146,6 +146,9 @@ def test_what_is_refused() -> None:
         cbpp().vcov({"cluster": [1, 2, 3]})
     with pytest.raises(jg.InputError, match="write {'cluster': 'g'}"):
         cbpp().vcov({"clusters": "herd"})
+    for ask in (cbpp().vcov, lambda kind: cbpp().fixed_effects(vcov=kind)):
+        with pytest.raises(jg.InputError, match="vcov: a ndarray is no kind .* 'joint'"):
+            ask(np.eye(4))
     with pytest.raises(jg.InputError, match="vcov: 'bootstrap' is not known"):
         cbpp().vcov("bootstrap")
     with pytest.raises(jg.InputError, match="'satterthwaite' with vcov='robust' is defined for"):
@@ -239,6 +242,23 @@ def test_type_two_of_crowders_seeds() -> None:
     assert np.isinf(found["den_df"]).all()
 
 
+def test_type_one_goes_by_the_order_of_the_formula() -> None:
+    """Each term after those before it: together they are Wald's statistic of all coefficients."""
+    found = seeds().anova("I", "chisq")
+    assert [*found["term"]] == ["Intercept", "root", "seed", "root:seed"]
+    whole = seeds().coef_test(np.eye(4), test="chisq")["statistic"][0]
+    np.testing.assert_allclose(found["statistic"].sum(), whole, rtol=1e-9)
+    last = seeds().anova("II", "chisq").iloc[-1]
+    np.testing.assert_allclose(found["statistic"].iloc[-1], last["statistic"], rtol=1e-12)
+    other = seeds().update(". ~ seed * root").anova("I", "chisq")
+    information = np.linalg.inv(seeds().vcov())
+    score = information @ seeds().fixed_effects()["estimate"]
+    for table, pair in ((found, [0, 1]), (other, [0, 2])):
+        # The intercept and the first term where all other coefficients are zero.
+        expected = score[pair] @ np.linalg.solve(information[np.ix_(pair, pair)], score[pair])
+        np.testing.assert_allclose(table["statistic"][:2].sum(), expected, rtol=1e-6)
+
+
 def test_type_three_is_the_same_in_every_coding() -> None:
     data = jg.datasets.load("seeds")
     formula = "cbind(r, n - r) ~ root * seed"
@@ -255,8 +275,8 @@ def test_type_three_is_the_same_in_every_coding() -> None:
 
 
 def test_anova_refuses() -> None:
-    with pytest.raises(jg.InputError, match="type='I' is not known"):
-        seeds().anova("I")
+    with pytest.raises(jg.InputError, match="type='IV' is not known"):
+        seeds().anova("IV")
     with pytest.raises(jg.InputError, match="a chi-squared test has no df"):
         seeds().anova("II", "chisq", df="residual")
     data = pd.DataFrame({"a": list("xxyyxxyy"), "b": list("uvuuuvuu"), "y": np.arange(8.0) ** 1.5})

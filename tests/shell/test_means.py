@@ -253,6 +253,7 @@ REFUSED = [
     (lambda f: f.emmeans("pairwise ~ a"), "before the '~'"),
     (lambda f: f.emmeans("a", component="response", df="satterthwaite"), "delta method"),
     (lambda f: f.emmeans("a").contrast([1, -1]), "2 coefficients, but there are 3 means"),
+    (lambda f: f.emmeans("a").contrast({"x - y": {"x": 1, "y": -1}}), "one for each of 3 means"),
     (lambda f: f.emmeans("a").contrast("pairs"), "method='pairs'"),
     (lambda f: f.emmeans("a").contrast("trt.vs.ctrl", ref="q"), "ref: 'q'"),
     (lambda f: f.emmeans("a").contrast(by="b"), "by: 'b'"),

@@ -76,6 +76,20 @@ def test_laplace_is_checked():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("data", "poor"), [("bacteria", True), ("Contraception", False)])
+def test_binary_responses(data: str, poor: bool):
+    """Of a median of 4 and 30 rows a group."""
+    if data == "bacteria":
+        laplace = jg.glmm(BINARY, bacteria(), "binomial")
+    else:
+        women = jg.datasets.load(data)
+        laplace = jg.glmm("y ~ age + urban + (1 | district)", women, "binomial")
+    assert laplace.check_laplace().poor == poor
+    assert bool(laplace.laplace_doubt) == poor
+    assert ("Laplace's approximation can be poor" in str(laplace.summary())) == poor
+
+
+@pytest.mark.slow
 def test_toenail():
     """Known: 4.571 by Laplace, 4.007 at the maximum; 5 points are still 4.6 off."""
     data = jg.datasets.load("toenail")

@@ -47,6 +47,7 @@ METHODS = [
     ("predict", {"scale": "logit"}, ("scale", "'logit'", "'link'")),
     ("predict", {"new_levels": "zero"}, ("new_levels", "'sample'", "'raise'")),
     ("partial_dependence", {"variables": "month"}, ("'month'", "period")),
+    ("partial_dependence", {"variables": {"period": ["1"]}}, ("names", "values=")),
     ("r2", {"method": "exact"}, ("method", "'theoretical'")),
     ("tidy", {"effects": "random"}, ("effects", "'ran_vals'")),
     ("design_matrix", {"part": "all"}, ("part", "'random'")),

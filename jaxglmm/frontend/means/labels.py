@@ -121,7 +121,10 @@ def _numbers(label: str, row: Any, names: Sequence[str]) -> np.ndarray:
     try:
         values = np.asarray(row, float)
     except (TypeError, ValueError):
-        values = np.full(len(names), np.nan)
+        raise InputError(
+            f"method: the coefficients of '{label}' are no list of numbers. Give one for each of "
+            f"{len(names)} means ({_shown(names)}), in this order."
+        ) from None
     if values.shape != (len(names),):
         size = f"{values.size} coefficients" if values.ndim == 1 else f"shape {values.shape}"
         raise InputError(
