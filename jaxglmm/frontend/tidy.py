@@ -8,7 +8,9 @@ import numpy as np
 
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.draws import in_units
+from jaxglmm.frontend.influence import free_effects
 from jaxglmm.frontend.model import full_name
+from jaxglmm.inference.influence import cooks_by_leverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +92,9 @@ def augment(fit: GLMM) -> pd.DataFrame:
     else:
         own[".fitted"], own[".fixed"] = fit.fitted(), fit.fitted("population")
         own[".resid"] = _observed(fit) - own[".fitted"]
+        own[".hat"], of_mean = fit.hat_values(), np.array(fit.labels.components) == "cond"
+        p = int(np.sum(of_mean[free_effects(fit)]))
+        own[".cooksd"] = cooks_by_leverage(fit.residuals("pearson"), own[".hat"], p)
     return table.assign(**own)
 
 
