@@ -41,6 +41,7 @@ class Question:
     vcov: Any
     component: str
     mode: str
+    nesting: Any
 
 
 class Asked:
