@@ -20,6 +20,7 @@ from jaxglmm.frontend.freedom import (
 from jaxglmm.frontend.part import Part
 from jaxglmm.inference.freedom import Known
 from jaxglmm.inference.kenward_roger import Adjusted
+from jaxglmm.inference.quantiles import Alternative
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,6 +128,7 @@ class Coefficients(Part):
         *,
         test: str = "F",
         vcov: Vcov = None,
+        alternative: Alternative = "two-sided",
     ) -> pd.DataFrame:
         """Wald's test of H beta + K b = c, all rows at once.
 
@@ -142,9 +144,11 @@ class Coefficients(Part):
                 "kenward_roger".
             test: "F" or "chisq".
             vcov: as in `fixed_effects`.
+            alternative: of a single row: that the left side is not c, "less" or "greater".
 
         Returns:
-            One row: statistic, num_df (the rank of the rows), den_df, p_value.
+            One row: statistic (of a one-sided test t or z), num_df (the rank of the rows), den_df,
+            p_value.
 
         Raises:
             InputError: rows of the wrong width, names that are not known, hypotheses that
@@ -152,4 +156,4 @@ class Coefficients(Part):
         """
         from jaxglmm.frontend.coef_test import coef_test
 
-        return coef_test(self._fit, H, c, K, df, test, vcov)
+        return coef_test(self._fit, H, c, K, df, test, vcov, alternative)

@@ -285,6 +285,22 @@ def test_hypotheses_by_rows_and_by_name() -> None:
     np.testing.assert_allclose(twice, named, rtol=1e-9)
 
 
+def test_one_sided_hypotheses() -> None:
+    fit, row = cbpp(), {"period[T.2]": 1.0}
+    both = fit.coef_test(row, -0.5).iloc[0]
+    less, greater = (fit.coef_test(row, -0.5, alternative=a).iloc[0] for a in ("less", "greater"))
+    estimate, error = fit.fixed_effects()[["estimate", "std_error"]].loc[1]
+    assert less["statistic"] == pytest.approx((estimate + 0.5) / error)
+    assert less["statistic"] == greater["statistic"] and less["den_df"] == both["den_df"]
+    assert less["p_value"] == pytest.approx(both["p_value"] / 2)
+    assert greater["p_value"] == pytest.approx(1 - both["p_value"] / 2)
+    z = fit.coef_test(row, -0.5, test="chisq", alternative="less").iloc[0]
+    assert z["p_value"] == pytest.approx(stats.norm.cdf(less["statistic"]))
+    random = fit.coef_test(row, 0.0, np.eye(15)[:1], alternative="less").iloc[0]
+    twice = fit.coef_test(row, 0.0, np.eye(15)[:1]).iloc[0]
+    assert random["p_value"] == pytest.approx(twice["p_value"] / 2)
+
+
 @pytest.mark.parametrize("formula, method", [(SLEEP, "reml"), (FAR, "laplace")])
 def test_fixed_and_random_effects_together(formula: str, method: str) -> None:
     """Henderson's equations in full. The second fit runs in another basis of its fixed effects."""
@@ -323,6 +339,8 @@ def test_fixed_and_random_effects_together(formula: str, method: str) -> None:
         ({"H": np.eye(4)[:2], "K": np.eye(15)[:1]}, "H has 2 rows and K has 1"),
         ({"K": np.eye(15)[:1], "df": "satterthwaite"}, "take variances as known"),
         ({"H": [["a"] * 4]}, "expected numbers"),
+        ({"alternative": "less"}, "a one-sided test has one row, but H has 3"),
+        ({"alternative": "one-sided"}, "alternative="),
     ],
 )
 def test_hypotheses_that_are_refused(arguments: dict[str, Any], message: str) -> None:

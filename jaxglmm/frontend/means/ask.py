@@ -119,6 +119,7 @@ def _averaged(
         sigma=sigma,
         notes=((f"averaged over {', '.join(over)}",) if over else ()) + described(nesting),
         nesting=nesting,
+        alternative=q.alternative,
     )
 
 

@@ -133,6 +133,7 @@ def letters_of(
     one = means.replace(
         labels={"mean": list(range(len(known)))},
         by=(),
+        alternative="two-sided",
         linear=means.linear.combine(np.eye(len(means.linear.L))[known]),
     )
     pairs = contrast(one, "pairwise", (), adjust, 0, False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxglmm.frontend.means.nesting import Nesting
-from jaxglmm.frontend.means.nonlinear import on_response
+from jaxglmm.frontend.means.nonlinear import limit_on_response, on_response
 from jaxglmm.inference.adjustment import Several, critical, effective, p_values
 from jaxglmm.inference.estimable import Linear
 from jaxglmm.links import AbstractLink
@@ -56,6 +56,7 @@ class Estimates:
         notes: on all of them.
         scale: what that of the estimates is called, the link's name unless given.
         nesting: which variables of the grid are nested in which.
+        alternative: of the tests, which have the one limit that goes with it.
     """
 
     labels: dict[str, list[Any]]
@@ -71,6 +72,7 @@ class Estimates:
     notes: tuple[str, ...] = ()
     scale: str = ""
     nesting: Nesting = field(default_factory=dict)
+    alternative: str = "two-sided"
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -108,21 +110,29 @@ class Estimates:
             tests = self._tests(rows, statistic, df, correlation)
             p_value[rows] = p_values(tests, self.adjust)
             width[rows] = critical(tests, self.level, self.adjust) * error[rows]
-        limits = estimate - width, estimate + width
+        limits = self._limits(estimate, width)
         if self.transformed:
-            assert self.link is not None
-            ends = [on_response(self.link, limit, self.sigma)[0] for limit in limits]
+            link, sigma = self.link, self.sigma
+            assert link is not None
+            estimate, slope = on_response(link, estimate, sigma)
+            ends = [limit_on_response(link, limit, slope, sigma) for limit in limits]
             limits = np.minimum(*ends), np.maximum(*ends)
-            estimate, slope = on_response(self.link, estimate, self.sigma)
             error = np.abs(slope) * error
         columns = (estimate, error, statistic, df, p_value, *limits)
         return dict(zip(NUMBERS, columns, strict=True))
+
+    def _limits(self, estimate: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nothing = np.where(np.isnan(width), np.nan, np.inf)
+        below = nothing if self.alternative == "less" else width
+        above = nothing if self.alternative == "greater" else width
+        return estimate - below, estimate + above
 
     def _tests(
         self, rows: np.ndarray, statistic: np.ndarray, df: np.ndarray, correlation: np.ndarray
     ) -> Several:
         own = correlation[np.ix_(rows, rows)]
-        return Several(statistic[rows], df[rows], own, self._num_means(len(rows)))
+        num_means = self._num_means(len(rows))
+        return Several(statistic[rows], df[rows], own, num_means, self.alternative)
 
     def _num_means(self, size: int) -> int | None:
         """Of which a part's rows are all the pairwise differences, where they are."""
@@ -141,6 +151,8 @@ class Estimates:
                 found.append(f"on the {scale} scale, not that of the response")
         if self.sigma:
             found.append(f"bias adjustment with a standard deviation of {self.sigma:.4g}")
+        if self.alternative != "two-sided":
+            found.append(f"one-sided tests and limits: {self.alternative} than zero")
         sizes = sorted({len(rows) for rows in self.parts()})
         if self.adjust != "none" and sizes and sizes[-1] > 1:
             found.append(self._adjusted(sizes))
@@ -151,7 +163,8 @@ class Estimates:
     def _adjusted(self, sizes: Sequence[int]) -> str:
         size = sizes[-1]
         count = np.zeros(size)
-        tests = Several(count, count, np.zeros((size, size)), self._num_means(size))
+        pairs = self._num_means(size)
+        tests = Several(count, count, np.zeros((size, size)), pairs, self.alternative)
         p, limits = (effective(tests, self.adjust, limits=is_limits) for is_limits in (False, True))
         p, limits = _WRITTEN.get(p, p), _WRITTEN.get(limits, limits)
         how = p if p == limits else f"{p}, limits: {limits}"
