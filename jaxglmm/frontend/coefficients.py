@@ -57,7 +57,7 @@ class Coefficients(Part):
                 "kenward_roger" (pbkrtest; for the normal law by method="reml"). For laws that are
                 not normal the last two are those of the working linear model at the mode, the one
                 that pseudo-likelihood fits: an approximation. "satterthwaite" with clusters is
-                clubSandwich's (normal law with identity link; one coefficient at a time).
+                clubSandwich's (normal law with identity link).
             vcov: covariance of the estimates. "joint": inverse Hessian in all parameters.
                 "conditional": theta and phi known, so that thresholds have no error (lme4's).
                 "kenward_roger": the adjusted one. "robust": from the scores of the rows that
@@ -106,7 +106,8 @@ class Coefficients(Part):
                 "II": each term after all others but those that contain it (car).
             test: "F" or "chisq".
             df: of the denominator of F: "residual" (the default), "none", "satterthwaite"
-                (lmerTest) or "kenward_roger" (pbkrtest's scaled F).
+                (lmerTest; with a robust `vcov` the test HTZ of clubSandwich's `Wald_test`:
+                Pustejovsky & Tipton 2018) or "kenward_roger" (pbkrtest's scaled F).
             vcov: as in `fixed_effects`.
 
         Returns:
@@ -140,8 +141,7 @@ class Coefficients(Part):
             K: rows of coefficients of the random effects, in the order of `random_effects()`. The
                 test is then made with the covariance of beta^ - beta and b^ - b, variances taken
                 as known (Henderson's equations; fitglme's REContrast).
-            df: of the denominator of F: "residual" (the default), "none", "satterthwaite" or
-                "kenward_roger".
+            df: of the denominator of F, as in `anova`.
             test: "F" or "chisq".
             vcov: as in `fixed_effects`.
             alternative: of a single row: that the left side is not c, "less" or "greater".

@@ -11,6 +11,8 @@ import pytest
 from scipy import linalg, stats
 
 import jaxglmm as jg
+from jaxglmm.frontend.freedom import freedom_of
+from jaxglmm.inference.freedom import ClusterRobust
 
 from . import reference
 
@@ -193,6 +195,50 @@ def test_robust_covariance_of_a_linear_model() -> None:
     np.testing.assert_array_equal(fit.vcov("robust"), fit.vcov({"cluster": "Subject"}))
     by_array = fit.vcov({"cluster": fit.labels.table["Subject"]})
     np.testing.assert_array_equal(by_array, fit.vcov("robust"))
+
+
+def test_robust_test_of_several_coefficients_is_hotellings() -> None:
+    """All clusters have the same design: n differences of four means, exactly F(3, n - 3)."""
+    rng, n = np.random.default_rng(3), 12
+    data = pd.DataFrame({"g": np.repeat(np.arange(n), 4), "c": np.tile(list("wxyz"), n)})
+    own = rng.normal(size=n)
+    data["y"] = rng.normal(size=4 * n) + own[data["g"]] * (1 + (data["c"] == "x"))
+    fit = jg.glmm("y ~ c + (1 | g)", data, method="reml")
+    Y = data["y"].to_numpy().reshape(n, 4)
+    D = Y[:, 1:] - Y[:, :1]
+    T2 = n * D.mean(0) @ np.linalg.solve(np.cov(D.T), D.mean(0))
+    F = (n - 3) / (3 * (n - 1)) * T2
+    clusters = {"cluster": "g", "type": "CR2"}
+    means = fit.emmeans("c", df="satterthwaite", vcov=clusters)
+    for found in (
+        fit.anova("II", df="satterthwaite", vcov=clusters),
+        fit.coef_test(df="satterthwaite", vcov=clusters),
+        means.joint_tests(),
+    ):
+        row = found.iloc[0][["statistic", "num_df", "den_df", "p_value"]].astype(float)
+        np.testing.assert_allclose(row, [F, 3, n - 3, stats.f.sf(F, 3, n - 3)], rtol=1e-6)
+
+
+def test_robust_test_of_several_coefficients() -> None:
+    """The variances of the entries of L C L', from the covariances of all responses at once."""
+    fit = unbalanced()
+    for kind in ("CR0", "CR2"):
+        freedom = freedom_of(fit, "satterthwaite", {"cluster": "Subject", "type": kind})
+        assert isinstance(freedom, ClusterRobust)
+        L = np.array([[0.0, 1, 0, 0], [0, 0, 2, 1], [0, 0, -1, 3]])
+        w, a = freedom.shares, freedom.spreads
+        S = -np.einsum("ra,iba,bc,jcd,td->ijrt", L, w, freedom.conditional, w, L, optimize=True)
+        for i in range(len(a)):
+            S[i, i] += L @ a[i] @ L.T
+        root = np.linalg.inv(np.linalg.cholesky(np.einsum("iirt->rt", S)))
+        S = root @ S @ root.T
+        variances = np.einsum("ijss,ijtt->", S, S) + np.einsum("ijst,ijts->", S, S)
+        nu = 3 * 4 / variances
+        found = freedom.together(L)
+        np.testing.assert_allclose(found, [nu - 2, (nu - 2) / nu], rtol=1e-8)
+        far = freedom.together(L * [[1e-6], [1], [1e6]])
+        np.testing.assert_allclose(far, found, rtol=1e-6)
+        assert freedom.together(L[:1]).df == pytest.approx(freedom.each(L)[0], rel=1e-12)
 
 
 def test_robust_covariance_of_another_law() -> None:
