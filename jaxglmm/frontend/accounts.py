@@ -158,9 +158,9 @@ class Accounts(Part):
         return coefficient_table(self._fit)
 
     def __maketables_stat__(self, key: str) -> Any:
-        from jaxglmm.frontend.tidy import STATISTICS
+        from jaxglmm.frontend.tidy import statistic
 
-        return STATISTICS[key](self._fit) if key in STATISTICS else None
+        return statistic(self._fit, key)
 
     @property
     def __maketables_depvar__(self) -> str:

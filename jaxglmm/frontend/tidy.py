@@ -10,6 +10,8 @@ from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.draws import in_units
 from jaxglmm.frontend.influence import free_effects
 from jaxglmm.frontend.model import full_name
+from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
 from jaxglmm.inference.influence import cooks_by_leverage
 
 if TYPE_CHECKING:
@@ -153,6 +155,16 @@ STATISTICS = {
     "se_type": lambda fit: "joint Hessian",
 }
 LABELS = {"n_groups": "Groups", "ll": "Log-likelihood"}
+
+
+def statistic(fit: GLMM, key: str) -> Any:
+    """One of `STATISTICS`, or an estimate by the parameter's name, such as "sd(g, Intercept)"; None
+    for what the fit does not have."""
+    if key in STATISTICS:
+        return STATISTICS[key](fit)
+    names = parameter_names(fit.data, fit.problem)
+    ((values,),) = every_parameter(fit, "estimate")
+    return float(values[names.index(key)]) if key in names else None
 
 
 def coefficient_table(fit: GLMM) -> pd.DataFrame:
