@@ -47,13 +47,27 @@ class Freedom(Denominators, Protocol):
     @property
     def covariance(self) -> np.ndarray: ...
 
+    @property
+    def of_model(self) -> np.ndarray:
+        """Cov(beta) by the model, which tells what has a variance; a robust `covariance` has no
+        more ranks than there are clusters."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """The same degrees of freedom for every contrast: infinite, or residual ones."""
+    """The same degrees of freedom for every contrast: infinite, or residual ones.
+
+    `model`: Cov(beta) by the model where `covariance` is another.
+    """
 
     covariance: np.ndarray
     df: float
+    model: np.ndarray | None = None
+
+    @property
+    def of_model(self) -> np.ndarray:
+        return self.covariance if self.model is None else self.model
 
     def each(self, L: np.ndarray) -> np.ndarray:
         return np.full(len(L), self.df)
@@ -84,6 +98,10 @@ class Satterthwaite:
     conditional: np.ndarray
     slopes: np.ndarray
     parameters: np.ndarray
+
+    @property
+    def of_model(self) -> np.ndarray:
+        return self.conditional
 
     def each(self, L: np.ndarray) -> np.ndarray:
         variance = np.einsum("ri,ij,rj->r", L, self.conditional, L)
@@ -131,6 +149,10 @@ class KenwardRoger:
     conditional: np.ndarray
     slopes: np.ndarray
     parameters: np.ndarray
+
+    @property
+    def of_model(self) -> np.ndarray:
+        return self.conditional
 
     def each(self, L: np.ndarray) -> np.ndarray:
         return np.array([self.together(row[None, :]).df for row in L])
@@ -195,12 +217,17 @@ class ClusterRobust:
     shares: np.ndarray
     spreads: np.ndarray
 
+    @property
+    def of_model(self) -> np.ndarray:
+        w = self.shares
+        return np.sum(self.spreads - np.swapaxes(w, 1, 2) @ self.conditional @ w, axis=0)
+
     def each(self, L: np.ndarray) -> np.ndarray:
         return np.array([self._nu(row[None, :]) for row in L])
 
     def together(self, L: np.ndarray) -> Denominator:
         q, nu = len(L), self._nu(L)
-        if not nu > q - 1.0:
+        if not nu > q - 1.0 + _SAME:
             return Denominator(np.nan, 1.0)
         return Denominator(nu - q + 1.0, (nu - q + 1.0) / nu)
 

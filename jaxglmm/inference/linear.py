@@ -45,8 +45,15 @@ def independent_rows(
 
 
 def wald_statistic(apart: np.ndarray, covariance: np.ndarray) -> float:
-    """apart' covariance^-1 apart; NaN where the matrix is not known or not positive definite."""
+    """apart' covariance^-1 apart; NaN where the matrix is not known or not positive definite, as
+    that of more rows than there are clusters."""
     if not np.all(np.isfinite(covariance)) or not np.all(np.isfinite(apart)):
+        return float("nan")
+    scale = np.sqrt(np.abs(np.diagonal(covariance)))
+    if not np.all(scale > 0):
+        return float("nan")
+    values = np.linalg.eigvalsh(covariance / (scale[:, None] * scale))
+    if len(values) and values[0] <= _RANK * values[-1]:
         return float("nan")
     try:
         half = np.linalg.solve(np.linalg.cholesky(covariance), apart)
@@ -67,7 +74,7 @@ def linear_test(
         kind: "F" or "chisq".
     """
     covariance = _known(freedom.covariance, L)
-    L, c = independent_rows(L, c, covariance)
+    L, c = independent_rows(L, c, _known(freedom.of_model, L))
     q = len(L)
     W = wald_statistic(L @ beta - c, L @ covariance @ L.T)
     if kind == "chisq":

@@ -241,6 +241,24 @@ def test_robust_test_of_several_coefficients() -> None:
         assert freedom.together(L[:1]).df == pytest.approx(freedom.each(L)[0], rel=1e-12)
 
 
+def test_more_coefficients_than_clusters() -> None:
+    """Their robust covariance has no inverse: no test, instead of one of fewer rows."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"g": np.repeat(np.arange(3), 8), "c": np.tile(list("wxyz"), 6)})
+    data["y"] = rng.normal(size=24) + rng.normal(size=3)[data["g"]]
+    fit = jg.glmm("y ~ c + (1 | g)", data, method="reml")
+    for kind in ("CR0", "CR2"):
+        clusters = {"cluster": "g", "type": kind}
+        for asked in ({"test": "chisq"}, {"df": "satterthwaite"}):
+            found = fit.anova("II", vcov=clusters, **asked).iloc[0]
+            assert found["num_df"] == 3 and np.isnan([found["statistic"], found["p_value"]]).all()
+        means = fit.emmeans("c", df="satterthwaite", vcov=clusters)
+        assert np.isnan(means.joint_tests()["p_value"]).all()
+        pair = fit.coef_test(np.eye(4)[1:3], df="satterthwaite", vcov=clusters).iloc[0]
+        twice = fit.coef_test(np.eye(4)[[1, 1]], df="satterthwaite", vcov=clusters).iloc[0]
+        assert pair["num_df"] == 2 and twice["num_df"] == 1 and np.isfinite(twice["p_value"])
+
+
 def test_robust_covariance_of_another_law() -> None:
     """H^-1 S H^-1 by differences of each herd's own log-likelihood."""
     fit = cbpp()
