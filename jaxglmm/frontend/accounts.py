@@ -140,7 +140,11 @@ class Accounts(Part):
     def augment(self) -> pd.DataFrame:
         """The columns of the data on the rows used, with `.fitted` and `.fixed` (conditional and
         population means; of an ordinal response the likeliest category), `.linear` (the conditional
-        linear predictor) and `.resid` (response, as a proportion of its trials, less `.fitted`)."""
+        linear predictor), `.resid` (response, as a proportion of its trials, less `.fitted`),
+        `.hat` (`hat_values()`) and `.cooksd`, r^2 h / ((1 - h)^2 p) with Pearson residuals r, hat
+        values h and p fixed effects of the mean: lme4's `cooks.distance`, which refits nothing
+        (`influence()` has the distances of refits). An ordinal response has none of the last
+        three."""
         from jaxglmm.frontend.tidy import augment
 
         return augment(self._fit)
@@ -154,9 +158,9 @@ class Accounts(Part):
         return coefficient_table(self._fit)
 
     def __maketables_stat__(self, key: str) -> Any:
-        from jaxglmm.frontend.tidy import STATISTICS
+        from jaxglmm.frontend.tidy import statistic
 
-        return STATISTICS[key](self._fit) if key in STATISTICS else None
+        return statistic(self._fit, key)
 
     @property
     def __maketables_depvar__(self) -> str:

@@ -10,11 +10,13 @@ import numpy as np
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import fitting
 from jaxglmm.frontend.anova import denominator, table
+from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.freedom import Vcov, covariance_of, freedom_of, plain_df
 from jaxglmm.frontend.model import INTERCEPT
-from jaxglmm.inference.freedom import Known
+from jaxglmm.inference.freedom import Freedom, Known
 from jaxglmm.inference.henderson import of_random_effects
-from jaxglmm.inference.linear import linear_test
+from jaxglmm.inference.linear import linear_test, one_sided
+from jaxglmm.inference.quantiles import ALTERNATIVES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,17 +25,19 @@ if TYPE_CHECKING:
 
 
 def coef_test(
-    fit: GLMM, H: Any, c: Any, K: Any, df: str | None, test: str, vcov: Vcov
+    fit: GLMM, H: Any, c: Any, K: Any, df: str | None, test: str, vcov: Vcov, alternative: str
 ) -> pd.DataFrame:
     """The table of `GLMM.coef_test`."""
     df = denominator(test, df)
+    check_choice("alternative", alternative, ALTERNATIVES)
     of_random = None if K is None else _matrix("K", K, *_random_size(fit))
     rows = fixed_rows(fit, H, of_random)
     right = _right_side(c, len(rows))
+    _check_single(rows, alternative)
     if of_random is None:
         _check_possible(rows, right)
         freedom, beta = freedom_of(fit, df, vcov), np.asarray(fit.estimate.params.beta)
-        return table({}, [linear_test(freedom, beta, rows, right, test)])
+        return _tested(freedom, beta, rows, right, test, alternative)
     if df not in ("none", "residual") or vcov not in (None, "conditional"):
         raise InputError(
             "K: tests of random effects take variances as known: use df='none' or 'residual' and "
@@ -42,7 +46,29 @@ def coef_test(
     _check_possible(np.hstack([rows, of_random]), right)
     estimate, covariance = _combined(fit, rows, of_random)
     freedom = Known(covariance, plain_df(fit, df))
-    return table({}, [linear_test(freedom, estimate, np.eye(len(rows)), right, test)])
+    return _tested(freedom, estimate, np.eye(len(rows)), right, test, alternative)
+
+
+def _check_single(rows: np.ndarray, alternative: str) -> None:
+    if alternative != "two-sided" and len(rows) > 1:
+        raise InputError(
+            f"alternative='{alternative}': a one-sided test has one row, but H has {len(rows)}. "
+            "Test them one by one, or leave alternative out."
+        )
+
+
+def _tested(
+    freedom: Freedom,
+    estimate: np.ndarray,
+    L: np.ndarray,
+    right: np.ndarray,
+    test: str,
+    alternative: str,
+) -> pd.DataFrame:
+    found = linear_test(freedom, estimate, L, right, test)
+    if alternative != "two-sided":
+        found = one_sided(found, float((L @ estimate - right)[0]), alternative)
+    return table({}, [found])
 
 
 def fixed_rows(fit: GLMM, H: Any, beside: np.ndarray | None = None) -> np.ndarray:

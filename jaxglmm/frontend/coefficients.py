@@ -20,6 +20,7 @@ from jaxglmm.frontend.freedom import (
 from jaxglmm.frontend.part import Part
 from jaxglmm.inference.freedom import Known
 from jaxglmm.inference.kenward_roger import Adjusted
+from jaxglmm.inference.quantiles import Alternative
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ class Coefficients(Part):
                 "kenward_roger" (pbkrtest; for the normal law by method="reml"). For laws that are
                 not normal the last two are those of the working linear model at the mode, the one
                 that pseudo-likelihood fits: an approximation. "satterthwaite" with clusters is
-                clubSandwich's (normal law with identity link; one coefficient at a time).
+                clubSandwich's (normal law with identity link).
             vcov: covariance of the estimates. "joint": inverse Hessian in all parameters.
                 "conditional": theta and phi known, so that thresholds have no error (lme4's).
                 "kenward_roger": the adjusted one. "robust": from the scores of the rows that
@@ -107,7 +108,8 @@ class Coefficients(Part):
                 take the rows as independent there, are others where groups are unequal).
             test: "F" or "chisq".
             df: of the denominator of F: "residual" (the default), "none", "satterthwaite"
-                (lmerTest) or "kenward_roger" (pbkrtest's scaled F).
+                (lmerTest; with a robust `vcov` the test HTZ of clubSandwich's `Wald_test`:
+                Pustejovsky & Tipton 2018) or "kenward_roger" (pbkrtest's scaled F).
             vcov: as in `fixed_effects`.
 
         Returns:
@@ -129,6 +131,7 @@ class Coefficients(Part):
         *,
         test: str = "F",
         vcov: Vcov = None,
+        alternative: Alternative = "two-sided",
     ) -> pd.DataFrame:
         """Wald's test of H beta + K b = c, all rows at once.
 
@@ -140,13 +143,14 @@ class Coefficients(Part):
             K: rows of coefficients of the random effects, in the order of `random_effects()`. The
                 test is then made with the covariance of beta^ - beta and b^ - b, variances taken
                 as known (Henderson's equations; fitglme's REContrast).
-            df: of the denominator of F: "residual" (the default), "none", "satterthwaite" or
-                "kenward_roger".
+            df: of the denominator of F, as in `anova`.
             test: "F" or "chisq".
             vcov: as in `fixed_effects`.
+            alternative: of a single row: that the left side is not c, "less" or "greater".
 
         Returns:
-            One row: statistic, num_df (the rank of the rows), den_df, p_value.
+            One row: statistic (of a one-sided test t or z), num_df (the rank of the rows), den_df,
+            p_value.
 
         Raises:
             InputError: rows of the wrong width, names that are not known, hypotheses that
@@ -154,4 +158,4 @@ class Coefficients(Part):
         """
         from jaxglmm.frontend.coef_test import coef_test
 
-        return coef_test(self._fit, H, c, K, df, test, vcov)
+        return coef_test(self._fit, H, c, K, df, test, vcov, alternative)

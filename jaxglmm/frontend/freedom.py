@@ -50,6 +50,8 @@ def freedom_of(fit: GLMM, df: str = "none", vcov: Vcov = None) -> Freedom:
         return _satterthwaite(fit, vcov)
     if df == "kenward_roger":
         return _kenward_roger(fit, vcov)
+    if isinstance(vcov, Mapping) or vcov == "robust":
+        return Known(covariance_of(fit, vcov), plain_df(fit, df), covariance_of(fit, "joint"))
     return Known(covariance_of(fit, "joint" if vcov is None else vcov), plain_df(fit, df))
 
 

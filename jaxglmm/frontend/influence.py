@@ -60,7 +60,7 @@ def influence(fit: GLMM, by: Any, method: str, progress: bool | None) -> pd.Data
     else:
         moved = _refitted(fit, units, method == "exact", progress)
     names, p = parameter_names(fit.data, fit.problem), len(fit.labels.fixed)
-    V, free = fit.joint_covariance[:p, :p], _free(fit)
+    V, free = fit.joint_covariance[:p, :p], free_effects(fit)
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = moved.change[:, :p] / moved.errors
     return pd.DataFrame(
@@ -77,7 +77,7 @@ def influence(fit: GLMM, by: Any, method: str, progress: bool | None) -> pd.Data
     )
 
 
-def _free(fit: GLMM) -> np.ndarray:
+def free_effects(fit: GLMM) -> np.ndarray:
     """Fixed effects that are estimated, each for itself."""
     restriction, p = fit.problem.restriction, len(fit.labels.fixed)
     if restriction is None:
@@ -128,7 +128,7 @@ def _refitted(fit: GLMM, units: _Units, exact: bool, progress: bool | None) -> _
     from jaxglmm.frontend.many.deletions import fit_without
 
     batch, fall = fit_without(fit, units.codes, range(units.number), exact, progress)
-    p, free = len(fit.labels.fixed), _free(fit)
+    p, free = len(fit.labels.fixed), free_effects(fit)
     values, errors = every_parameter(batch, "estimate", "std_error")
     (here,) = every_parameter(fit, "estimate")
     # Coefficients that the rows left do not tell are no estimates.

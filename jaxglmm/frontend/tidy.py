@@ -8,7 +8,11 @@ import numpy as np
 
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.draws import in_units
+from jaxglmm.frontend.influence import free_effects
 from jaxglmm.frontend.model import full_name
+from jaxglmm.frontend.parameters import parameter_names
+from jaxglmm.frontend.tables import every_parameter
+from jaxglmm.inference.influence import cooks_by_leverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +94,9 @@ def augment(fit: GLMM) -> pd.DataFrame:
     else:
         own[".fitted"], own[".fixed"] = fit.fitted(), fit.fitted("population")
         own[".resid"] = _observed(fit) - own[".fitted"]
+        own[".hat"], of_mean = fit.hat_values(), np.array(fit.labels.components) == "cond"
+        p = int(np.sum(of_mean[free_effects(fit)]))
+        own[".cooksd"] = cooks_by_leverage(fit.residuals("pearson"), own[".hat"], p)
     return table.assign(**own)
 
 
@@ -148,6 +155,16 @@ STATISTICS = {
     "se_type": lambda fit: "joint Hessian",
 }
 LABELS = {"n_groups": "Groups", "ll": "Log-likelihood"}
+
+
+def statistic(fit: GLMM, key: str) -> Any:
+    """One of `STATISTICS`, or an estimate by the parameter's name, such as "sd(g, Intercept)"; None
+    for what the fit does not have."""
+    if key in STATISTICS:
+        return STATISTICS[key](fit)
+    names = parameter_names(fit.data, fit.problem)
+    ((values,),) = every_parameter(fit, "estimate")
+    return float(values[names.index(key)]) if key in names else None
 
 
 def coefficient_table(fit: GLMM) -> pd.DataFrame:

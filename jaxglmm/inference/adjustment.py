@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxglmm.inference.quantiles import f_tail, scheffe, t_quantile, t_tail
+from jaxglmm.inference.quantiles import f_tail, p_value, scheffe, t_quantile, t_tail
 from jaxglmm.inference.simultaneous import crossing, largest_of
 
 _STEPWISE = ("holm", "hochberg", "bh", "by")  # for p-values alone
+_TWO_SIDED = ("tukey", "dunnett", "scheffe")  # laws of sizes alone
 METHODS = (
     "none",
     "tukey",
@@ -32,50 +33,67 @@ class Several(NamedTuple):
         df: shape (function,).
         correlation: of the estimates; shape (function, function).
         num_means: where they are all differences of this many means, else None.
+        alternative: "two-sided", "less" or "greater" than zero, of all of them.
     """
 
     statistic: np.ndarray
     df: np.ndarray
     correlation: np.ndarray
     num_means: int | None = None
+    alternative: str = "two-sided"
+
+    @property
+    def one_sided(self) -> bool:
+        return self.alternative != "two-sided"
 
 
 def effective(tests: Several, method: str, *, limits: bool = False) -> str:
     """The method that is used: none for a single function, Sidak's instead of Tukey's where they
-    are no differences of pairs, Bonferroni's limits for stepwise p-values."""
+    are no differences of pairs, Bonferroni's limits for stepwise p-values, multivariate t
+    one-sided where there is no other: exact, where Tukey's, Dunnett's and Scheffe's are of sizes
+    alone."""
     if len(tests.statistic) < 2:
         return "none"
+    if tests.one_sided and method in _TWO_SIDED:
+        return "mvt"
     if method == "tukey" and tests.num_means is None:
         return "sidak"
     return "bonferroni" if limits and method in _STEPWISE else method
 
 
 def p_values(tests: Several, method: str) -> np.ndarray:
-    """Two-sided, adjusted; (function,), NaN where there is no statistic.
+    """Adjusted; (function,), NaN where there is no statistic.
 
     "tukey": studentized range (Tukey; Kramer 1956, Biometrics 12:307-310, for unequal errors);
     "sidak", "bonferroni": of their number; "holm" (1979, Scand. J. Statist. 6:65-70), "hochberg"
     (1988, Biometrika 75:800-802), "bh" (Benjamini & Hochberg 1995, JRSS B 57:289-300) and "by"
     (Benjamini & Yekutieli 2001, Ann. Statist. 29:1165-1188): stepwise; "mvt": P(max |T| > |t|),
-    single-step by the functions' own correlation (Hothorn, Bretz & Westfall 2008, Biom. J.
-    50:346-363); "dunnett": emmeans' mixture of the ranges' and Sidak's, close to Dunnett's for
-    differences from a control; "scheffe": F of the functions' rank (1953, Biometrika 40:87-104).
+    one-sided P(max T > t), single-step by the functions' own correlation (Hothorn, Bretz &
+    Westfall 2008, Biom. J. 50:346-363); "dunnett": emmeans' mixture of the ranges' and Sidak's,
+    close to Dunnett's for differences from a control; "scheffe": F of the functions' rank (1953,
+    Biometrika 40:87-104).
     """
     found = np.full(len(tests.statistic), np.nan)
     known = np.isfinite(tests.statistic)
-    own = Several(
-        np.abs(tests.statistic[known]),
-        tests.df[known],
-        tests.correlation[np.ix_(known, known)],
-        tests.num_means,
+    own = tests._replace(
+        statistic=_ahead(tests)[known],
+        df=tests.df[known],
+        correlation=tests.correlation[np.ix_(known, known)],
     )
     if known.any():
         found[known] = _P_VALUES[effective(tests, method)](own, len(known))
     return found
 
 
+def _ahead(tests: Several) -> np.ndarray:
+    """Statistics, large where they speak for the alternative."""
+    t = tests.statistic
+    return {"two-sided": np.abs(t), "less": -t, "greater": t}[tests.alternative]
+
+
 def critical(tests: Several, level: float, method: str) -> np.ndarray:
-    """c of the simultaneous limits estimate -+ c se; (function,). Methods as in `p_values`."""
+    """c of the simultaneous limits estimate -+ c se, or of the one limit of a one-sided
+    alternative; (function,). Methods as in `p_values`."""
     quantile = _quantile(tests, level, effective(tests, method, limits=True))
     found = np.full(len(tests.df), np.nan)
     for df in np.unique(tests.df[~np.isnan(tests.df)]).tolist():
@@ -95,14 +113,14 @@ def _quantile(tests: Several, level: float, method: str) -> Callable[[float], fl
     if method == "scheffe":
         return partial(scheffe, level, _rank(correlation))
     if method == "mvt":
-        return partial(largest_of(correlation).quantile, level)
+        return partial(largest_of(correlation, one_sided=tests.one_sided).quantile, level)
     tails = {"sidak": -float(np.expm1(np.log(level) / number)), "bonferroni": alpha / number}
-    tail = 0.5 * tails.get(method, alpha)
+    tail = tails.get(method, alpha) * (1.0 if tests.one_sided else 0.5)
     return lambda df: float(t_quantile(tail, df))
 
 
 def _unadjusted(tests: Several) -> np.ndarray:
-    return 2.0 * t_tail(tests.statistic, tests.df)
+    return p_value(tests.statistic, tests.df, "greater" if tests.one_sided else "two-sided")
 
 
 def _none(tests: Several, number: int) -> np.ndarray:
@@ -116,7 +134,8 @@ def _sidak(tests: Several, number: int) -> np.ndarray:
 
 def _sidak_of(p: np.ndarray, number: int) -> np.ndarray:
     """1 - (1 - p)^number, of small p too."""
-    return -np.expm1(number * np.log1p(-np.minimum(p, 1.0)))
+    with np.errstate(divide="ignore"):  # p = 1
+        return -np.expm1(number * np.log1p(-np.minimum(p, 1.0)))
 
 
 def _bonferroni(tests: Several, number: int) -> np.ndarray:
@@ -174,7 +193,7 @@ def _scheffe(tests: Several, number: int) -> np.ndarray:
 
 def _mvt(tests: Several, number: int) -> np.ndarray:
     del number
-    law = largest_of(tests.correlation)
+    law = largest_of(tests.correlation, one_sided=tests.one_sided)
     pairs = zip(tests.statistic.tolist(), tests.df.tolist(), strict=True)
     return np.array([law.tail(t, df) for t, df in pairs])
 

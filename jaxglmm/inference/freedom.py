@@ -47,13 +47,27 @@ class Freedom(Denominators, Protocol):
     @property
     def covariance(self) -> np.ndarray: ...
 
+    @property
+    def of_model(self) -> np.ndarray:
+        """Cov(beta) by the model, which tells what has a variance; a robust `covariance` has no
+        more ranks than there are clusters."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """The same degrees of freedom for every contrast: infinite, or residual ones."""
+    """The same degrees of freedom for every contrast: infinite, or residual ones.
+
+    `model`: Cov(beta) by the model where `covariance` is another.
+    """
 
     covariance: np.ndarray
     df: float
+    model: np.ndarray | None = None
+
+    @property
+    def of_model(self) -> np.ndarray:
+        return self.covariance if self.model is None else self.model
 
     def each(self, L: np.ndarray) -> np.ndarray:
         return np.full(len(L), self.df)
@@ -84,6 +98,10 @@ class Satterthwaite:
     conditional: np.ndarray
     slopes: np.ndarray
     parameters: np.ndarray
+
+    @property
+    def of_model(self) -> np.ndarray:
+        return self.conditional
 
     def each(self, L: np.ndarray) -> np.ndarray:
         variance = np.einsum("ri,ij,rj->r", L, self.conditional, L)
@@ -132,6 +150,10 @@ class KenwardRoger:
     slopes: np.ndarray
     parameters: np.ndarray
 
+    @property
+    def of_model(self) -> np.ndarray:
+        return self.conditional
+
     def each(self, L: np.ndarray) -> np.ndarray:
         return np.array([self.together(row[None, :]).df for row in L])
 
@@ -170,18 +192,24 @@ def _moments(A1: float, A2: float, q: int) -> Denominator:
 
 @dataclasses.dataclass(frozen=True)
 class ClusterRobust:
-    """Satterthwaite's degrees of freedom of a cluster-robust covariance of a linear model.
+    """Degrees of freedom of a cluster-robust covariance C of a linear model.
 
-    Where the model's own V is true, c'C c is a sum over clusters of squares of normal variables
-    with covariances s_ij = [i = j] a_i - w_i'Phi w_j: df = (sum s_ii)^2 / sum s_ij^2 (Bell &
-    McCaffrey 2002, Survey Methodology 28:169-181; Pustejovsky & Tipton 2018, J. Bus. Econ. Stat.
-    36:672-683). Of several rows together they are not defined: NaN.
+    Where the model's own V is true, L C L' is a sum over clusters of z_i z_i' with normal z_i,
+    Cov(z_i, z_j) = S_ij = [i = j] L a_i L' - W_i'Phi W_j, W_i = w_i L'. With L such that E L C L'
+    is the identity its law is taken for Wishart's with the same sum of its entries' variances,
+
+        nu = q (q + 1) / sum_ij (tr(S_ij)^2 + tr(S_ij^2)),
+
+    and (nu - q + 1) / (nu q) times Wald's statistic for F(q, nu - q + 1): the test HTZ of
+    Pustejovsky & Tipton (2018), J. Bus. Econ. Stat. 36:672-683, Hotelling's where all clusters have
+    the same design; of one row Satterthwaite's, nu = (sum S_ii)^2 / sum S_ij^2 (Bell & McCaffrey
+    2002, Survey Methodology 28:169-181). NaN where clusters are too few, nu <= q - 1.
 
     Attributes:
         covariance: C; (fixed, fixed).
         conditional: Phi, in some basis of its own; (basis, basis).
-        shares: w_i = shares_i c; (cluster, basis, fixed).
-        spreads: a_i = c'spreads_i c; (cluster, fixed, fixed).
+        shares: w_i; (cluster, basis, fixed).
+        spreads: a_i; (cluster, fixed, fixed).
     """
 
     covariance: np.ndarray
@@ -189,15 +217,44 @@ class ClusterRobust:
     shares: np.ndarray
     spreads: np.ndarray
 
+    @property
+    def of_model(self) -> np.ndarray:
+        w = self.shares
+        return np.sum(self.spreads - np.swapaxes(w, 1, 2) @ self.conditional @ w, axis=0)
+
     def each(self, L: np.ndarray) -> np.ndarray:
-        return np.array([self._of_row(row) for row in L])
+        return np.array([self._nu(row[None, :]) for row in L])
 
     def together(self, L: np.ndarray) -> Denominator:
-        return Denominator(float(self._of_row(L[0])) if len(L) == 1 else np.nan, 1.0)
+        q, nu = len(L), self._nu(L)
+        if not nu > q - 1.0 + _SAME:
+            return Denominator(np.nan, 1.0)
+        return Denominator(nu - q + 1.0, (nu - q + 1.0) / nu)
 
-    def _of_row(self, c: np.ndarray) -> float:
-        a, w = c @ self.spreads @ c, self.shares @ c
-        own = np.einsum("gb,bd,gd->g", w, self.conditional, w)
-        both = self.conditional @ (w.T @ w)
-        squares = np.sum(a**2) - 2.0 * np.sum(a * own) + np.sum(both * both.T)
-        return float(np.sum(a - own) ** 2 / squares) if squares > 0 else np.nan
+    def _nu(self, L: np.ndarray) -> float:
+        q = len(L)
+        half = np.linalg.cholesky(self.conditional).T
+        T, A = half @ self.shares @ L.T, L @ self.spreads @ L.T  # S_ij = [i = j] A_i - T_i'T_j
+        own = np.swapaxes(T, 1, 2) @ T
+        root = _inverse_root(np.sum(A - own, axis=0))
+        if root is None:
+            return float("nan")
+        T, A, own = T @ root, root.T @ A @ root, root.T @ own @ root
+        flat = T.reshape(len(T), -1)
+        M = (flat.T @ flat).reshape(*T.shape[1:], *T.shape[1:])  # sum_i T_i[k, s] T_i[l, t]
+        total = np.sum(M**2) + np.sum(M * np.transpose(M, (0, 3, 2, 1)))
+        return q * (q + 1.0) / float(total + np.sum(_squares(A - own) - _squares(own)))
+
+
+def _inverse_root(E: np.ndarray) -> np.ndarray | None:
+    """R with R'E R the identity; None where E is not positive definite."""
+    scale = np.sqrt(np.abs(np.diagonal(E)))
+    values, vectors = np.linalg.eigh(E / np.where(scale > 0, scale[:, None] * scale, 1.0))
+    if not np.all(values > _NOTHING * len(E)):
+        return None
+    return vectors / np.sqrt(values) / scale[:, None]
+
+
+def _squares(S: np.ndarray) -> np.ndarray:
+    """tr(S)^2 + tr(S^2) of symmetric matrices; (cluster,)."""
+    return np.trace(S, axis1=1, axis2=2) ** 2 + np.sum(S**2, axis=(1, 2))

@@ -21,6 +21,21 @@ def cooks_distance(change: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return np.sum(change * solved.T, axis=1) / p
 
 
+def cooks_by_leverage(pearson: np.ndarray, hat: np.ndarray, p: int) -> np.ndarray:
+    """r^2 h / ((1 - h)^2 p): Cook's distance of single rows without a refit, to the first order.
+
+    Exact in linear models with the variance known (Cook 1977), for others lme4's `cooks.distance`
+    (Pregibon 1981, Ann. Statist. 9:705-724). NaN without coefficients, or where h is one.
+
+    Args:
+        pearson, hat: residuals in standard deviations of the law, and hat values; (obs,) each.
+        p: number of fixed effects of the mean.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = pearson**2 * hat / ((1.0 - hat) ** 2 * p)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
 def covariance_ratio(without: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """det V_i / det V, V_i without the unit (Belsley, Kuh & Welsch 1980, eq. 2.36); NaN where one
     of them is not known.

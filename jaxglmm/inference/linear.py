@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxglmm.inference.freedom import Denominator, Freedom
-from jaxglmm.inference.quantiles import f_tail
+from jaxglmm.inference.quantiles import f_tail, p_value
 
 _RANK = 1e-10  # an eigenvalue of their correlations below this share of the largest is none
 
 
 class Outcome(NamedTuple):
-    """F (or chi-squared) statistic, its degrees of freedom and tail probability.
+    """F (or chi-squared; one-sided t or z) statistic, its degrees of freedom and tail probability.
 
     `den_df` is infinite for a chi-squared statistic.
     """
@@ -45,8 +45,15 @@ def independent_rows(
 
 
 def wald_statistic(apart: np.ndarray, covariance: np.ndarray) -> float:
-    """apart' covariance^-1 apart; NaN where the matrix is not known or not positive definite."""
+    """apart' covariance^-1 apart; NaN where the matrix is not known or not positive definite, as
+    that of more rows than there are clusters."""
     if not np.all(np.isfinite(covariance)) or not np.all(np.isfinite(apart)):
+        return float("nan")
+    scale = np.sqrt(np.abs(np.diagonal(covariance)))
+    if not np.all(scale > 0):
+        return float("nan")
+    values = np.linalg.eigvalsh(covariance / (scale[:, None] * scale))
+    if len(values) and values[0] <= _RANK * values[-1]:
         return float("nan")
     try:
         half = np.linalg.solve(np.linalg.cholesky(covariance), apart)
@@ -67,12 +74,20 @@ def linear_test(
         kind: "F" or "chisq".
     """
     covariance = _known(freedom.covariance, L)
-    L, c = independent_rows(L, c, covariance)
+    L, c = independent_rows(L, c, _known(freedom.of_model, L))
     q = len(L)
     W = wald_statistic(L @ beta - c, L @ covariance @ L.T)
     if kind == "chisq":
         return chi_squared(W, q)
     return f_test(W, q, freedom.together(L))
+
+
+def one_sided(outcome: Outcome, apart: float, alternative: str) -> Outcome:
+    """The test of a single row against L beta < c or > c, `apart` being L beta^ - c: its statistic
+    is the root of the two-sided one, with the sign of `apart`, for t(den_df) or the normal law."""
+    t = float(np.sign(apart)) * np.sqrt(outcome.statistic)
+    p = p_value(np.asarray(t), outcome.den_df, alternative)
+    return outcome._replace(statistic=float(t), p_value=float(p))
 
 
 def _known(covariance: np.ndarray, L: np.ndarray) -> np.ndarray:

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Literal, get_args
 
 import numpy as np
+
+Alternative = Literal["two-sided", "less", "greater"]  # scipy's words
+ALTERNATIVES = get_args(Alternative)
+
+
+def p_value(t: np.ndarray, df: float | np.ndarray, alternative: str = "two-sided") -> np.ndarray:
+    """Of t statistics, elementwise: P(|T| > |t|), P(T < t) for "less", P(T > t) for "greater"."""
+    if alternative == "two-sided":
+        return 2.0 * t_tail(np.abs(t), df)
+    return t_tail(-t if alternative == "less" else t, df)
 
 
 def t_tail(x: np.ndarray, df: float | np.ndarray = np.inf) -> np.ndarray:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from jaxglmm.inference import contrasts, letters
 from jaxglmm.inference.adjustment import METHODS, Several, critical, p_values
 from jaxglmm.inference.estimable import Embedded, Linear, joint_test, null_space
 from jaxglmm.inference.freedom import Known
+from jaxglmm.inference.quantiles import ALTERNATIVES
 from jaxglmm.inference.simultaneous import largest_of
 
 
@@ -39,16 +40,57 @@ def test_the_largest_of_independent_ones_is_sidaks() -> None:
     )
 
 
+@pytest.mark.parametrize("df", [np.inf, 7.5])
+@pytest.mark.parametrize("k", [2, 5])
+def test_the_largest_of_equally_correlated_ones(k: int, df: float) -> None:
+    """One-sided differences from a control: by integration over what they share, and over s."""
+    law = largest_of(0.5 * np.eye(k) + 0.5, one_sided=True)
+    z, w = np.polynomial.hermite_e.hermegauss(80)
+
+    def below(c: float) -> float:
+        return float(w @ stats.norm.cdf(np.sqrt(2) * c + z) ** k / w.sum())
+
+    def exact(c: float) -> float:
+        if np.isinf(df):
+            return 1 - below(c)
+        s = stats.chi(df, scale=1 / np.sqrt(df))
+        return 1 - integrate.quad(lambda v: below(c * v) * s.pdf(v), 0, 6, epsabs=1e-10)[0]
+
+    for c in (-2.0, -0.4, 0.0, 0.4, 2.0, 4.0):
+        assert law.tail(c, df) == pytest.approx(exact(c), rel=2e-3)
+    assert exact(law.quantile(0.95, df)) == pytest.approx(0.05, rel=2e-3)
+
+
+def test_opposite_ones_exceed_apart() -> None:
+    """P(max(T, -T) > c) = 2 P(T > c), by Sidak's method too little."""
+    tests = Several(
+        np.full(2, 1.5), np.full(2, 6.0), np.array([[1.0, -1], [-1, 1]]), None, "greater"
+    )
+    np.testing.assert_allclose(p_values(tests, "mvt"), 2 * stats.t.sf(1.5, 6.0), rtol=1e-6)
+    np.testing.assert_allclose(p_values(tests, "none"), stats.t.sf(1.5, 6.0), rtol=1e-12)
+    less = tests._replace(alternative="less")
+    np.testing.assert_allclose(p_values(less, "none"), stats.t.cdf(1.5, 6.0), rtol=1e-12)
+    np.testing.assert_array_equal(p_values(less, "tukey"), p_values(less, "mvt"))
+
+
+def test_a_statistic_of_zero() -> None:
+    tests = Several(np.zeros(3), np.full(3, 5.0), np.eye(3))
+    for method in METHODS:
+        np.testing.assert_allclose(p_values(tests, method), 1.0, rtol=1e-4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("df", [np.inf, 9.5])
-def test_limits_and_p_values_agree(method: str, df: float) -> None:
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_limits_and_p_values_agree(method: str, df: float, alternative: str) -> None:
     """Where the statistic is the critical value of the single-step methods, p is 1 - level."""
-    tests = of_pairs(4, 1.0, df)
+    tests = of_pairs(4, 1.0, df)._replace(alternative=alternative)
     c = critical(tests, 0.9, method)
-    p = p_values(tests._replace(statistic=c), method)
+    p = p_values(tests._replace(statistic=-c if alternative == "less" else c), method)
     if method in ("holm", "hochberg", "bh", "by"):
+        sides = 2 if alternative == "two-sided" else 1
         np.testing.assert_allclose(c, critical(tests, 0.9, "bonferroni"))
-        assert np.all(p <= 6 * 2 * stats.t.sf(c[0], df) * (1 + 1e-9) * (1 + 0.5 + 1 / 3 + 1))
+        assert np.all(p <= 6 * sides * stats.t.sf(c[0], df) * (1 + 1e-9) * (1 + 0.5 + 1 / 3 + 1))
     else:
         np.testing.assert_allclose(p, 0.1, rtol=1e-3)
 

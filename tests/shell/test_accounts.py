@@ -138,3 +138,19 @@ def test_what_maketables_looks_for() -> None:
     known = [fit.__maketables_stat__(key) for key in fit.__maketables_default_stat_keys__]
     assert known[:2] == [56, "herd: 15"] and fit.__maketables_stat__("r2") is None
     assert fit.__maketables_depvar__ == "incidence / size"
+    sd = fit.__maketables_stat__("sd(herd, Intercept)")
+    assert sd == fit.covariance_parameters()["estimate"][0]
+
+
+def test_maketables_makes_tables() -> None:
+    """Of several models, in all forms that need no further program."""
+    maketables = pytest.importorskip("maketables")
+    fits = [models.fit(name) for name in ("cbpp", "sleep", "epil")]
+    keys = ["N", "n_groups", "sd(herd, Intercept)", "sigma", "aic"]
+    made = maketables.ETable(fits, model_stats=keys)
+    rows = made.df.xs("stats")
+    assert list(rows.index) == ["Observations", "Groups", *keys[2:4], "AIC"]
+    assert rows.iloc[2, 0] == "0.642" and rows.iloc[2, 1] == "-"
+    assert "10.467*** " in str(made.df.loc[("coef", "Days")].iloc[1])
+    for form in ("html", "tex", "typst"):
+        assert "Subject: 18" in str(made.make(type=form))

@@ -11,6 +11,8 @@ import pytest
 from scipy import linalg, stats
 
 import jaxglmm as jg
+from jaxglmm.frontend.freedom import freedom_of
+from jaxglmm.inference.freedom import ClusterRobust
 
 from . import reference
 
@@ -198,6 +200,68 @@ def test_robust_covariance_of_a_linear_model() -> None:
     np.testing.assert_array_equal(by_array, fit.vcov("robust"))
 
 
+def test_robust_test_of_several_coefficients_is_hotellings() -> None:
+    """All clusters have the same design: n differences of four means, exactly F(3, n - 3)."""
+    rng, n = np.random.default_rng(3), 12
+    data = pd.DataFrame({"g": np.repeat(np.arange(n), 4), "c": np.tile(list("wxyz"), n)})
+    own = rng.normal(size=n)
+    data["y"] = rng.normal(size=4 * n) + own[data["g"]] * (1 + (data["c"] == "x"))
+    fit = jg.glmm("y ~ c + (1 | g)", data, method="reml")
+    Y = data["y"].to_numpy().reshape(n, 4)
+    D = Y[:, 1:] - Y[:, :1]
+    T2 = n * D.mean(0) @ np.linalg.solve(np.cov(D.T), D.mean(0))
+    F = (n - 3) / (3 * (n - 1)) * T2
+    clusters = {"cluster": "g", "type": "CR2"}
+    means = fit.emmeans("c", df="satterthwaite", vcov=clusters)
+    for found in (
+        fit.anova("II", df="satterthwaite", vcov=clusters),
+        fit.coef_test(df="satterthwaite", vcov=clusters),
+        means.joint_tests(),
+    ):
+        row = found.iloc[0][["statistic", "num_df", "den_df", "p_value"]].astype(float)
+        np.testing.assert_allclose(row, [F, 3, n - 3, stats.f.sf(F, 3, n - 3)], rtol=1e-6)
+
+
+def test_robust_test_of_several_coefficients() -> None:
+    """The variances of the entries of L C L', from the covariances of all responses at once."""
+    fit = unbalanced()
+    for kind in ("CR0", "CR2"):
+        freedom = freedom_of(fit, "satterthwaite", {"cluster": "Subject", "type": kind})
+        assert isinstance(freedom, ClusterRobust)
+        L = np.array([[0.0, 1, 0, 0], [0, 0, 2, 1], [0, 0, -1, 3]])
+        w, a = freedom.shares, freedom.spreads
+        S = -np.einsum("ra,iba,bc,jcd,td->ijrt", L, w, freedom.conditional, w, L, optimize=True)
+        for i in range(len(a)):
+            S[i, i] += L @ a[i] @ L.T
+        root = np.linalg.inv(np.linalg.cholesky(np.einsum("iirt->rt", S)))
+        S = root @ S @ root.T
+        variances = np.einsum("ijss,ijtt->", S, S) + np.einsum("ijst,ijts->", S, S)
+        nu = 3 * 4 / variances
+        found = freedom.together(L)
+        np.testing.assert_allclose(found, [nu - 2, (nu - 2) / nu], rtol=1e-8)
+        far = freedom.together(L * [[1e-6], [1], [1e6]])
+        np.testing.assert_allclose(far, found, rtol=1e-6)
+        assert freedom.together(L[:1]).df == pytest.approx(freedom.each(L)[0], rel=1e-12)
+
+
+def test_more_coefficients_than_clusters() -> None:
+    """Their robust covariance has no inverse: no test, instead of one of fewer rows."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"g": np.repeat(np.arange(3), 8), "c": np.tile(list("wxyz"), 6)})
+    data["y"] = rng.normal(size=24) + rng.normal(size=3)[data["g"]]
+    fit = jg.glmm("y ~ c + (1 | g)", data, method="reml")
+    for kind in ("CR0", "CR2"):
+        clusters = {"cluster": "g", "type": kind}
+        for asked in ({"test": "chisq"}, {"df": "satterthwaite"}):
+            found = fit.anova("II", vcov=clusters, **asked).iloc[0]
+            assert found["num_df"] == 3 and np.isnan([found["statistic"], found["p_value"]]).all()
+        means = fit.emmeans("c", df="satterthwaite", vcov=clusters)
+        assert np.isnan(means.joint_tests()["p_value"]).all()
+        pair = fit.coef_test(np.eye(4)[1:3], df="satterthwaite", vcov=clusters).iloc[0]
+        twice = fit.coef_test(np.eye(4)[[1, 1]], df="satterthwaite", vcov=clusters).iloc[0]
+        assert pair["num_df"] == 2 and twice["num_df"] == 1 and np.isfinite(twice["p_value"])
+
+
 def test_robust_covariance_of_another_law() -> None:
     """H^-1 S H^-1 by differences of each herd's own log-likelihood."""
     fit = cbpp()
@@ -305,6 +369,22 @@ def test_hypotheses_by_rows_and_by_name() -> None:
     np.testing.assert_allclose(twice, named, rtol=1e-9)
 
 
+def test_one_sided_hypotheses() -> None:
+    fit, row = cbpp(), {"period[T.2]": 1.0}
+    both = fit.coef_test(row, -0.5).iloc[0]
+    less, greater = (fit.coef_test(row, -0.5, alternative=a).iloc[0] for a in ("less", "greater"))
+    estimate, error = fit.fixed_effects()[["estimate", "std_error"]].loc[1]
+    assert less["statistic"] == pytest.approx((estimate + 0.5) / error)
+    assert less["statistic"] == greater["statistic"] and less["den_df"] == both["den_df"]
+    assert less["p_value"] == pytest.approx(both["p_value"] / 2)
+    assert greater["p_value"] == pytest.approx(1 - both["p_value"] / 2)
+    z = fit.coef_test(row, -0.5, test="chisq", alternative="less").iloc[0]
+    assert z["p_value"] == pytest.approx(stats.norm.cdf(less["statistic"]))
+    random = fit.coef_test(row, 0.0, np.eye(15)[:1], alternative="less").iloc[0]
+    twice = fit.coef_test(row, 0.0, np.eye(15)[:1]).iloc[0]
+    assert random["p_value"] == pytest.approx(twice["p_value"] / 2)
+
+
 @pytest.mark.parametrize("formula, method", [(SLEEP, "reml"), (FAR, "laplace")])
 def test_fixed_and_random_effects_together(formula: str, method: str) -> None:
     """Henderson's equations in full. The second fit runs in another basis of its fixed effects."""
@@ -343,6 +423,8 @@ def test_fixed_and_random_effects_together(formula: str, method: str) -> None:
         ({"H": np.eye(4)[:2], "K": np.eye(15)[:1]}, "H has 2 rows and K has 1"),
         ({"K": np.eye(15)[:1], "df": "satterthwaite"}, "take variances as known"),
         ({"H": [["a"] * 4]}, "expected numbers"),
+        ({"alternative": "less"}, "a one-sided test has one row, but H has 3"),
+        ({"alternative": "one-sided"}, "alternative="),
     ],
 )
 def test_hypotheses_that_are_refused(arguments: dict[str, Any], message: str) -> None:

@@ -43,6 +43,28 @@ def test_deletion_from_a_linear_model() -> None:
         np.testing.assert_allclose(own["covariance_ratio"], ratio, rtol=1e-4)
 
 
+def test_distances_by_leverage() -> None:
+    """Those of refits in a linear model; by hand of proportions, whose variance is known."""
+    fit = models.fit("lm")
+    table = fit.augment()
+    np.testing.assert_array_equal(table[".hat"], fit.hat_values())
+    np.testing.assert_allclose(table[".cooksd"], fit.influence()["cooks_distance"], rtol=1e-6)
+    binomial, data = models.fit("cbpp"), models.data("cbpp")
+    table, mean = binomial.augment(), binomial.fitted()
+    r = (data["incidence"] / data["size"] - mean) / np.sqrt(mean * (1 - mean) / data["size"])
+    h = table[".hat"]
+    np.testing.assert_allclose(table[".cooksd"], r**2 * h / (1 - h) ** 2 / 4, rtol=1e-10)
+
+
+def test_distances_count_the_free_coefficients_of_the_mean() -> None:
+    formula, data = "Reaction ~ Days + (1 | Subject)", models.data("sleep")
+    fit = jg.glmm(
+        formula, data, dispersion="~ Days", control=jg.Control(fixed={"Intercept": 250.0})
+    )
+    r, h = fit.residuals("pearson"), fit.hat_values()
+    np.testing.assert_allclose(fit.augment()[".cooksd"], r**2 * h / (1 - h) ** 2, rtol=1e-10)
+
+
 def test_exact_deletion_is_a_fit_to_the_rows_that_are_left() -> None:
     fit, data, table = models.fit("cbpp"), models.data("cbpp"), of_herds("exact")
     assert len(table) == 15 and (table["status"] == "converged").all()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import jaxglmm as jg
 
@@ -181,6 +182,51 @@ def test_degrees_of_freedom_widen_limits() -> None:
     assert (conditional["std_error"] != none["std_error"]).any()
 
 
+def test_one_sided_tests_against_a_control() -> None:
+    """Dunnett's, by SciPy, of a balanced one-way layout; limits hold where p is 1 - level."""
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame({"a": np.repeat(list("wxyz"), 8)})
+    data["y"] = rng.normal(size=32) + 0.6 * (data["a"] != "w")
+    control, *others = (part["y"].to_numpy() for _, part in data.groupby("a"))
+    means = jg.glmm("y ~ a", data, method="reml").emmeans("a", df="residual")
+    for alternative in ("greater", "less"):
+        ours = means.contrast("trt.vs.ctrl", alternative=alternative)
+        theirs = stats.dunnett(*others, control=control, alternative=alternative, rng=rng)
+        np.testing.assert_allclose(ours["p_value"], theirs.pvalue, atol=2e-4)
+        limits = theirs.confidence_interval(0.95)
+        np.testing.assert_allclose(ours["conf_low"], limits.low, rtol=2e-3)
+        np.testing.assert_allclose(ours["conf_high"], limits.high, rtol=2e-3)
+        assert f"one-sided tests and limits: {alternative} than zero" in ours.notes
+        assert "p-values and limits of 3 together: multivariate t" in ours.notes
+
+
+def test_one_sided_limits_end_where_the_means_end() -> None:
+    """A limit of level 0.95 is one of a two-sided interval of level 0.9."""
+    for scale, ends in (("link", (-np.inf, np.inf)), ("response", (0.0, np.inf))):
+        both = counts().emmeans("a", scale=scale, level=0.9)
+        less, greater = (
+            counts().emmeans("a", scale=scale, alternative=side) for side in ("less", "greater")
+        )
+        np.testing.assert_allclose(less["conf_high"], both["conf_high"], rtol=1e-12)
+        np.testing.assert_allclose(greater["conf_low"], both["conf_low"], rtol=1e-12)
+        assert (less["conf_low"] == ends[0]).all() and (greater["conf_high"] == ends[1]).all()
+        np.testing.assert_allclose(less["p_value"] + greater["p_value"], 1.0, rtol=1e-12)
+    two, one = (counts().emmeans("a", alternative=side) for side in ("two-sided", "less"))
+    assert list(one.cld()["letters"]) == list(two.cld()["letters"])
+    back = one.contrast(alternative="two-sided")
+    pd.testing.assert_frame_equal(back.table(), two.contrast().table())
+
+
+def test_one_sided_limits_of_a_falling_link() -> None:
+    """1 / mu is less than its upper limit where mu is greater than its lower one."""
+    data = table().assign(y=np.random.default_rng(9).gamma(9.0, 1.0 + (table().a == "x")))
+    fit = jg.glmm("y ~ a", data, family="gamma", link="inverse")
+    both = fit.emmeans("a", scale="response", level=0.9)
+    less = fit.emmeans("a", scale="response", alternative="less")
+    np.testing.assert_allclose(less["conf_low"], both["conf_low"], rtol=1e-12)
+    assert np.isinf(less["conf_high"]).all()
+
+
 @functools.cache
 def deficient() -> Any:
     """No rows with a = z and b = q."""
@@ -259,6 +305,8 @@ REFUSED = [
     (lambda f: f.emmeans("a").contrast(by="b"), "by: 'b'"),
     (lambda f: f.emmeans("a").contrast().cld(), "letters are for means"),
     (lambda f: f.emtrends("b", "a"), "'a' is a factor"),
+    (lambda f: f.emmeans("a", alternative="one-sided"), "alternative="),
+    (lambda f: f.emmeans("a").contrast(alternative=">"), "alternative="),
 ]
 
 

@@ -14,6 +14,7 @@ from jaxglmm.frontend.means.averages import averaging, first_fastest
 from jaxglmm.frontend.means.basis import Basis
 from jaxglmm.frontend.means.estimates import Estimates
 from jaxglmm.frontend.means.grid import Grid, Variable, make_grid
+from jaxglmm.frontend.means.nesting import Nesting, described, find_nesting, with_outer
 from jaxglmm.frontend.means.question import Asked, Question
 from jaxglmm.frontend.means.specs import Specs, check_variable, parse_specs
 from jaxglmm.frontend.means.spread import random_deviation
@@ -31,9 +32,11 @@ def means(fit: GLMM, q: Question, bias_adjust: bool | float) -> Means:
     model = Asked(fit, q)
     grid = make_grid(fit, model.components, q.at)
     value, axis = model.value() if model.is_value else (None, None)
-    specs = _specs(q, grid, axis)
+    nesting = find_nesting(fit, model.components, grid, q.nesting)
+    specs = with_outer(_specs(q, grid, axis), nesting)
     basis = model.basis(grid) if value is None else model.values(grid, value)
-    return Means(_averaged(fit, q, grid, axis, specs, basis, _sigma(fit, model, q, bias_adjust)))
+    sigma = _sigma(fit, model, q, bias_adjust)
+    return Means(_averaged(fit, q, grid, axis, specs, nesting, basis, sigma))
 
 
 def slopes(fit: GLMM, q: Question, var: str, delta: float | None) -> Means:
@@ -55,8 +58,9 @@ def slopes(fit: GLMM, q: Question, var: str, delta: float | None) -> Means:
             offset=(ahead.offset - behind.offset) / step,
             link=None,
         )
-    specs = _specs(q, grid, axis)
-    found = _averaged(fit, q, grid, axis, specs, basis, 0.0)
+    nesting = find_nesting(fit, model.components, grid, q.nesting)
+    specs = with_outer(_specs(q, grid, axis), nesting)
+    found = _averaged(fit, q, grid, axis, specs, nesting, basis, 0.0)
     return Means(found.replace(what="slopes", notes=(f"slopes in {var}", *found.notes)))
 
 
@@ -85,6 +89,7 @@ def _averaged(
     grid: Grid,
     axis: Variable | None,
     specs: Specs,
+    nesting: Nesting,
     basis: Basis,
     sigma: float,
 ) -> Estimates:
@@ -95,7 +100,8 @@ def _averaged(
     frequencies = grid.frequencies(_weights_of_rows(fit))
     if axis is not None:
         frequencies = np.broadcast_to(frequencies.reshape(*frequencies.shape, 1), shape)
-    C = averaging(shape, kept, q.weights, frequencies)
+    nests = {names.index(inner): tuple(map(names.index, o)) for inner, o in nesting.items()}
+    C, existing = averaging(shape, kept, q.weights, frequencies, nests)
     over = [n for n, k in zip(names, shape, strict=True) if k > 1 and names.index(n) not in kept]
     empty = np.any(np.isnan(C), axis=1)
     linear = Linear(basis.rows, basis.b, basis.V, basis.offset, basis.null, basis.freedom).combine(
@@ -103,7 +109,7 @@ def _averaged(
     )
     linear = dataclasses.replace(linear, L=np.where(empty[:, None], np.nan, linear.L))
     return Estimates(
-        labels=_labels(variables, kept),
+        labels=_labels(variables, kept, existing),
         by=specs.by,
         linear=linear,
         link=basis.link,
@@ -111,15 +117,19 @@ def _averaged(
         level=check_level(q.level),
         adjust=check_adjust(q.adjust),
         sigma=sigma,
-        notes=(f"averaged over {', '.join(over)}",) if over else (),
+        notes=((f"averaged over {', '.join(over)}",) if over else ()) + described(nesting),
+        nesting=nesting,
+        alternative=q.alternative,
     )
 
 
-def _labels(variables: tuple[Variable, ...], kept: tuple[int, ...]) -> dict[str, list[Any]]:
-    """Values of each mean, the first variable changing fastest."""
+def _labels(
+    variables: tuple[Variable, ...], kept: tuple[int, ...], existing: np.ndarray
+) -> dict[str, list[Any]]:
+    """Values of each mean that exists, the first variable changing fastest."""
     if not kept:
         return {"mean": ["overall"]}
-    places = first_fastest([len(variables[i].values) for i in kept])
+    places = first_fastest([len(variables[i].values) for i in kept])[:, existing]
     return {
         variables[i].name: [variables[i].values[p] for p in place]
         for i, place in zip(kept, places, strict=True)

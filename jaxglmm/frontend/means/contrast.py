@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from string import ascii_letters
@@ -13,6 +14,7 @@ from jaxglmm.errors import InputError
 from jaxglmm.frontend.means.averages import first_fastest
 from jaxglmm.frontend.means.estimates import Estimates
 from jaxglmm.frontend.means.labels import Contrasts, find_contrasts, mean_names
+from jaxglmm.frontend.means.nesting import Nesting
 from jaxglmm.inference import contrasts as coefficients
 from jaxglmm.inference import letters
 from jaxglmm.inference.estimable import Joint, joint_test
@@ -29,8 +31,6 @@ def contrast(
         find_contrasts(method, _names(means, own, rows), ref, _plain(means, own, rows))
         for rows in parts
     ]
-    if len({c.matrix.shape for c in found}) > 1:
-        raise InputError("by: its combinations have different numbers of means here.")
     labels: dict[str, list[Any]] = {"contrast": [text for c in found for text in c.labels]}
     for name in by:
         labels[name] = [
@@ -39,7 +39,7 @@ def contrast(
             for _ in c.labels
         ]
     made = _made(means, found, parts, labels, tuple(by), adjust, ratios)
-    return made.replace(is_pairwise=found[0].is_pairwise, num_means=len(parts[0]))
+    return made.replace(is_pairwise=found[0].is_pairwise)
 
 
 def _names(means: Estimates, own: Sequence[str], rows: np.ndarray) -> list[str]:
@@ -59,6 +59,12 @@ def interactions(
     own = [name for name in means.labels if name not in by]
     parts, rows = means.parts(by), means.parts(by)[0]
     levels = _levels(means, own, rows)
+    complete = math.prod(map(len, levels.values()))
+    if any(len(part) != complete for part in parts):
+        raise InputError(
+            "interaction=True: some combinations of the variables do not exist. Give the factor "
+            f"that others are nested in as by=, or leave {', '.join(own)} one by one."
+        )
     found = [find_contrasts(method, mean_names({n: v})) for n, v in levels.items()]
     matrix = np.ones((1, 1))
     for one in found:
@@ -127,6 +133,7 @@ def letters_of(
     one = means.replace(
         labels={"mean": list(range(len(known)))},
         by=(),
+        alternative="two-sided",
         linear=means.linear.combine(np.eye(len(means.linear.L))[known]),
     )
     pairs = contrast(one, "pairwise", (), adjust, 0, False)
@@ -166,18 +173,42 @@ def joint_tests(means: Estimates) -> list[Tested]:
             found.append(Tested("contrasts", int(rows[0]), joint_test(means.linear.combine(whole))))
             continue
         levels = _levels(means, means.own, rows)
-        for names in _terms([name for name, values in levels.items() if len(values) > 1]):
-            C = np.ones((1, 1))
-            for name, values in levels.items():
-                k = len(values)
-                own = coefficients.consecutive(k) if name in names else np.full((1, k), 1.0 / k)
-                C = np.kron(own, C)
-            whole = C @ np.eye(len(means.linear.L))[rows]
-            found.append(
-                Tested(":".join(names), int(rows[0]), joint_test(means.linear.combine(whole)))
-            )
+        for names in _terms([n for n, v in levels.items() if len(v) > 1], means.nesting):
+            whole = _differences(means, rows, names) @ np.eye(len(means.linear.L))[rows]
+            place, joint = int(rows[0]), joint_test(means.linear.combine(whole))
+            found.append(Tested(":".join(names), place, joint))
     return found
 
 
-def _terms(names: Sequence[str]) -> list[tuple[str, ...]]:
-    return [term for size in range(1, len(names) + 1) for term in combinations(names, size)]
+def _differences(means: Estimates, rows: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Differences of the levels of some variables, averaged over the others; (difference, mean).
+
+    Nested variables come first, so that they are averaged, or their levels compared, within the
+    levels of those around them, which then are not compared themselves.
+    """
+    keys = [{name: means.labels[name][i] for name in means.own} for i in rows]
+    C, nesting = np.eye(len(rows)), means.nesting
+    around = {outer for name in names for outer in nesting.get(name, ())}
+    for name in sorted(means.own, key=lambda n: -len(nesting.get(n, ()))):
+        if name in around:
+            continue
+        parts: dict[tuple[Any, ...], list[int]] = {}
+        for row, key in enumerate(keys):
+            parts.setdefault(tuple(v for n, v in key.items() if n != name), []).append(row)
+        made = []
+        for part in parts.values():
+            k = len(part)
+            own = coefficients.consecutive(k) if name in names else np.full((1, k), 1.0 / k)
+            made += [({**keys[part[0]], name: j}, row @ C[part]) for j, row in enumerate(own)]
+        keys, C = [key for key, _ in made], np.array([row for _, row in made])
+    return C.reshape(-1, len(rows))
+
+
+def _terms(names: Sequence[str], nesting: Nesting) -> list[tuple[str, ...]]:
+    """All sets of variables, nested ones with those around them."""
+    every = (term for size in range(1, len(names) + 1) for term in combinations(names, size))
+    return [
+        term
+        for term in every
+        if all(outer in term for name in term for outer in nesting.get(name, ()) if outer in names)
+    ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from jaxglmm.frontend.means.nonlinear import on_response
+from jaxglmm.frontend.means.nesting import Nesting
+from jaxglmm.frontend.means.nonlinear import limit_on_response, on_response
 from jaxglmm.inference.adjustment import Several, critical, effective, p_values
 from jaxglmm.inference.estimable import Linear
 from jaxglmm.links import AbstractLink
@@ -50,11 +51,12 @@ class Estimates:
         level: of the limits.
         adjust: for several tests.
         is_pairwise: whether the rows of each part are all differences of its means.
-        num_means: of each part, before contrasts were made.
         sigma: of the bias adjustment.
         what: "means", "slopes" or "contrasts".
         notes: on all of them.
         scale: what that of the estimates is called, the link's name unless given.
+        nesting: which variables of the grid are nested in which.
+        alternative: of the tests, which have the one limit that goes with it.
     """
 
     labels: dict[str, list[Any]]
@@ -65,11 +67,12 @@ class Estimates:
     level: float
     adjust: str = "none"
     is_pairwise: bool = False
-    num_means: int = 0
     sigma: float = 0.0
     what: str = "means"
     notes: tuple[str, ...] = ()
     scale: str = ""
+    nesting: Nesting = field(default_factory=dict)
+    alternative: str = "two-sided"
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -107,21 +110,33 @@ class Estimates:
             tests = self._tests(rows, statistic, df, correlation)
             p_value[rows] = p_values(tests, self.adjust)
             width[rows] = critical(tests, self.level, self.adjust) * error[rows]
-        limits = estimate - width, estimate + width
+        limits = self._limits(estimate, width)
         if self.transformed:
-            assert self.link is not None
-            ends = [on_response(self.link, limit, self.sigma)[0] for limit in limits]
+            link, sigma = self.link, self.sigma
+            assert link is not None
+            estimate, slope = on_response(link, estimate, sigma)
+            ends = [limit_on_response(link, limit, slope, sigma) for limit in limits]
             limits = np.minimum(*ends), np.maximum(*ends)
-            estimate, slope = on_response(self.link, estimate, self.sigma)
             error = np.abs(slope) * error
         columns = (estimate, error, statistic, df, p_value, *limits)
         return dict(zip(NUMBERS, columns, strict=True))
 
+    def _limits(self, estimate: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nothing = np.where(np.isnan(width), np.nan, np.inf)
+        below = nothing if self.alternative == "less" else width
+        above = nothing if self.alternative == "greater" else width
+        return estimate - below, estimate + above
+
     def _tests(
         self, rows: np.ndarray, statistic: np.ndarray, df: np.ndarray, correlation: np.ndarray
     ) -> Several:
-        num_means = self.num_means if self.is_pairwise else None
-        return Several(statistic[rows], df[rows], correlation[np.ix_(rows, rows)], num_means)
+        own = correlation[np.ix_(rows, rows)]
+        num_means = self._num_means(len(rows))
+        return Several(statistic[rows], df[rows], own, num_means, self.alternative)
+
+    def _num_means(self, size: int) -> int | None:
+        """Of which a part's rows are all the pairwise differences, where they are."""
+        return round(0.5 * (1.0 + np.sqrt(1.0 + 8.0 * size))) if self.is_pairwise else None
 
     def all_notes(self) -> tuple[str, ...]:
         """What a reader of the table should know."""
@@ -136,21 +151,24 @@ class Estimates:
                 found.append(f"on the {scale} scale, not that of the response")
         if self.sigma:
             found.append(f"bias adjustment with a standard deviation of {self.sigma:.4g}")
-        size = len(self.parts()[0]) if len(self.linear.L) else 0
-        if size > 1 and self.adjust != "none":
-            found.append(self._adjusted(size))
+        if self.alternative != "two-sided":
+            found.append(f"one-sided tests and limits: {self.alternative} than zero")
+        sizes = sorted({len(rows) for rows in self.parts()})
+        if self.adjust != "none" and sizes and sizes[-1] > 1:
+            found.append(self._adjusted(sizes))
         if not np.all(self.linear.estimable):
             found.append("NaN where the data do not determine the mean (columns were dropped)")
         return tuple(found)
 
-    def _adjusted(self, size: int) -> str:
+    def _adjusted(self, sizes: Sequence[int]) -> str:
+        size = sizes[-1]
         count = np.zeros(size)
-        pairs = self.num_means if self.is_pairwise else None
-        tests = Several(count, count, np.zeros((size, size)), pairs)
+        pairs = self._num_means(size)
+        tests = Several(count, count, np.zeros((size, size)), pairs, self.alternative)
         p, limits = (effective(tests, self.adjust, limits=is_limits) for is_limits in (False, True))
         p, limits = _WRITTEN.get(p, p), _WRITTEN.get(limits, limits)
         how = p if p == limits else f"{p}, limits: {limits}"
-        return f"p-values and limits of {size} together: {how}"
+        return f"p-values and limits of {' or '.join(map(str, sizes))} together: {how}"
 
     def replace(self, **changes: Any) -> Estimates:
         """The same with other settings."""

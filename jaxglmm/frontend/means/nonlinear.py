@@ -19,6 +19,8 @@ from jaxglmm.links import AbstractLink
 if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
 
+_RANGES = {"real": (-np.inf, np.inf), "positive": (0.0, np.inf), "unit": (0.0, 1.0)}
+
 Value = Callable[[Any, Any], Any]  # of the linear predictors (a tuple) and phi: (cell, ...)
 
 
@@ -38,6 +40,18 @@ def on_response(
     with jax.enable_x64(True):
         x = jnp.asarray(np.asarray(eta, float))
         return np.asarray(adjusted(x)), np.asarray(_slope(adjusted, x))
+
+
+def limit_on_response(
+    link: AbstractLink, limit: np.ndarray, slope: np.ndarray, sigma: float = 0.0
+) -> np.ndarray:
+    """`on_response` of limits; an infinite one is that end of the means' range to which they
+    go with such a slope."""
+    low, high = _RANGES[link.range]
+    with np.errstate(invalid="ignore"):
+        end = np.where(limit * slope > 0, high, low)
+    own = on_response(link, np.where(np.isinf(limit), 0.0, limit), sigma)[0]
+    return np.where(np.isinf(limit), end, own)
 
 
 def _slope(function: Callable[[Any], Any], x: jax.Array) -> jax.Array:

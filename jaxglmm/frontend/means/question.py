@@ -18,6 +18,7 @@ from jaxglmm.frontend.means.grid import Grid, Variable
 from jaxglmm.frontend.means.nonlinear import Value, value_basis
 from jaxglmm.frontend.ordinal import threshold_names
 from jaxglmm.inference.freedom import Freedom, Known
+from jaxglmm.inference.quantiles import ALTERNATIVES
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
@@ -41,6 +42,8 @@ class Question:
     vcov: Any
     component: str
     mode: str
+    nesting: Any
+    alternative: str
 
 
 class Asked:
@@ -51,6 +54,7 @@ class Asked:
         self.is_ordinal = fit.family.num_thresholds > 0
         check_choice("scale", q.scale, ("link", "response"))
         check_choice("mode", q.mode, MODES)
+        check_choice("alternative", q.alternative, ALTERNATIVES)
         self.mode = q.mode if self.is_ordinal and q.component == "cond" else "latent"
         if q.mode != "latent" and not self.is_ordinal:
             raise InputError(

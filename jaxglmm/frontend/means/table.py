@@ -17,6 +17,7 @@ from jaxglmm.frontend.means.nonlinear import on_response
 from jaxglmm.frontend.means.specs import check_variable
 from jaxglmm.inference.adjustment import METHODS
 from jaxglmm.inference.estimable import Least, Linear
+from jaxglmm.inference.quantiles import ALTERNATIVES, Alternative
 
 _ALIASES = {"fdr": "bh", "dunnettx": "dunnett", None: None}
 OWN: Any = object()
@@ -74,6 +75,7 @@ class Means(pd.DataFrame):
         ref: Any = 0,
         ratios: bool = True,
         interaction: bool = False,
+        alternative: Alternative | None = None,
     ) -> Means:
         """Contrasts of the means, of those of each combination of `by` apart.
 
@@ -91,6 +93,8 @@ class Means(pd.DataFrame):
             ratios: on the response scale differences of logarithms are ratios, of logits odds
                 ratios. Contrasts on other scales, or that do not add up to zero, stay as they are.
             interaction: the method for every variable in turn: contrasts of contrasts.
+            alternative: as in `fit.emmeans`; the means' own unless given. One-sided, "tukey",
+                "dunnett" and "scheffe" are "mvt", the law of the contrasts themselves.
         """
         means = self.estimates
         apart = self._by(by)
@@ -99,6 +103,9 @@ class Means(pd.DataFrame):
         chosen = None if adjust is None else check_adjust(adjust)
         if level is not None:
             means = means.replace(level=check_level(level))
+        if alternative is not None:
+            check_choice("alternative", alternative, ALTERNATIVES)
+            means = means.replace(alternative=alternative)
         if interaction:
             chosen = "none" if chosen is None else chosen
             return Means(making.interactions(means, method, apart, chosen, ratios))

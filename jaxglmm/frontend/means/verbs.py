@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jaxglmm.frontend.checks import check_choice
 from jaxglmm.frontend.part import Part
+from jaxglmm.inference.quantiles import Alternative
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.means.table import Means
@@ -33,6 +34,8 @@ class MarginalMeans(Part):
         bias_adjust: bool | float = False,
         component: str = "cond",
         mode: str = "latent",
+        nesting: Mapping[str, Any] | str | None = "auto",
+        alternative: Alternative = "two-sided",
     ) -> Means:
         """Estimated marginal means: predictions on a grid of the factors' levels, averaged.
 
@@ -66,6 +69,13 @@ class MarginalMeans(Part):
             mode: of an ordinal response: "latent" (its mean on the latent scale, less the
                 thresholds' mean), "prob" (of each category, a variable by the response's name),
                 "cum_prob" (up to each, `cut`), "exc_prob" (above each) or "mean_class".
+            nesting: factors whose levels belong to those of others: they are averaged within these
+                first, combinations without rows do not exist, and means of a nested factor stand
+                beside the factors around it. "auto" finds those whose levels each have rows with
+                one level of the other alone, and a in b where every term with a has b (`b / a`);
+                {"drug": "route"} or {"c": ["a", "b"]} says so; None is for none.
+            alternative: of the tests, that the estimate is not zero, "less" or "greater"; the limit
+                on the other side of a one-sided test's is infinite, or the end of the scale.
 
         Returns:
             A `Means`, a data frame with the verbs contrast, cld, joint_tests, regrid. Means that
@@ -93,6 +103,8 @@ class MarginalMeans(Part):
                 vcov=vcov,
                 component=component,
                 mode=mode,
+                nesting=nesting,
+                alternative=alternative,
             ),
             bias_adjust,
         )
@@ -112,6 +124,8 @@ class MarginalMeans(Part):
         vcov: Any = None,
         component: str = "cond",
         mode: str = "latent",
+        nesting: Mapping[str, Any] | str | None = "auto",
+        alternative: Alternative = "two-sided",
         delta: float | None = None,
     ) -> Means:
         """Slopes of the linear predictor, or of the mean, in a covariate, averaged as means are.
@@ -140,6 +154,8 @@ class MarginalMeans(Part):
             vcov=vcov,
             component=component,
             mode=mode,
+            nesting=nesting,
+            alternative=alternative,
         )
         return slopes(self._fit, question, var, delta)
 
