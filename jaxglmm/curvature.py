@@ -18,6 +18,7 @@ from jax import Array, lax
 
 _SAFE = 1e-3  # the least pivot of a matrix scaled to a unit diagonal that needs no eigenvalues
 _SMALL = 8  # columns
+_UNKNOWN = 1e-13  # information beside that of other contrasts that is rounding
 
 
 class Spectrum(NamedTuple):
@@ -63,6 +64,43 @@ def pseudo_inverse(s: Spectrum, floor: float) -> Array:
     return _assemble(s, jnp.where(kept, 1.0 / jnp.where(kept, s.values, 1.0), 0.0))
 
 
+def smallest(M: Array) -> Array:
+    """The smallest eigenvalue of D M D, D as in `Spectrum`; infinite where M is empty."""
+    if M.shape[0] == 0:
+        return jnp.asarray(jnp.inf, M.dtype)
+    scale = _scale(M)
+    return jnp.linalg.eigvalsh(M * scale[:, None] * scale[None, :])[0]
+
+
+def keeps(final: Array, reference: Array, share: float) -> Array:
+    """Whether `final` has at least that share of the positive semidefinite `reference` along every
+    contrast that the latter knows; also where there are none, or nothing is finite.
+
+    It has if final - share reference is positive definite, which elimination shows of most.
+    """
+    if final.shape[0] == 0:
+        return jnp.asarray(True)
+    above = final - share * reference
+    scale = _scale(above)
+    _, pivot = _cholesky_inverse(above * scale[:, None] * scale[None, :])
+    least = 10.0 * final.shape[0] * float(jnp.finfo(final.dtype).eps)
+    both = final, reference
+    return _looked_into(
+        ~(pivot > least), jnp.asarray(True), lambda both: ~(_least_share(*both) < share), both
+    )
+
+
+def _least_share(final: Array, reference: Array) -> Array:
+    """The smallest eigenvalue of `final` relative to `reference`, along the contrasts that the
+    latter knows."""
+    s = spectrum(reference)
+    known = s.values > _UNKNOWN
+    inverted = jnp.where(known, 1.0 / jnp.sqrt(jnp.where(known, s.values, 1.0)), 0.0)
+    root = (s.vectors * inverted) * s.scale[:, None]
+    relative = root.T @ final @ root + jnp.diag(jnp.where(known, 0.0, 1.0).astype(final.dtype))
+    return jnp.linalg.eigvalsh(0.5 * (relative + relative.T))[0]
+
+
 def metric(M: Array) -> Array:
     """`ascent_metric` of M's spectrum, which is M^-1 where M is safely positive definite."""
     return _inverse(M, ascent_metric)
@@ -79,15 +117,23 @@ def _inverse(M: Array, otherwise: Callable[[Spectrum], Array]) -> Array:
     scale = _scale(M)
     scaled = M * scale[:, None] * scale[None, :]
     inverse, pivot = _cholesky_inverse(scaled)
-    unsafe = ~(pivot > _SAFE)
-    # A loop, as a batched `cond` would take the eigenvalues of all; over what it changes, as XLA
-    # would take everything else out of it.
-    _, end = lax.while_loop(
-        lambda state: state[0],
-        lambda state: (jnp.asarray(False), otherwise(_spectrum(state[1], scale))),
-        (unsafe, scaled),
+    known = inverse * scale[:, None] * scale[None, :]
+    return _looked_into(
+        ~(pivot > _SAFE), known, lambda scaled: otherwise(_spectrum(scaled, scale)), scaled
     )
-    return jnp.where(unsafe, end, inverse * scale[:, None] * scale[None, :])
+
+
+def _looked_into(unsafe: Array, known: Array, of: Callable[[Any], Array], what: Any) -> Array:
+    """of(what) where that is unsafe, else what is known."""
+    # A loop, as a batched `cond` would take the eigenvalues of all; one that changes what it looks
+    # at, as XLA would take what rests on anything else out of it.
+    nothing = jax.tree.map(jnp.zeros_like, what)
+    _, found, _ = lax.while_loop(
+        lambda state: state[0],
+        lambda state: (jnp.asarray(False), of(state[2]), nothing),
+        (unsafe, known, what),
+    )
+    return found
 
 
 @jax.custom_batching.custom_vmap

@@ -21,7 +21,6 @@ from jaxglmm.ascent.restricted import share_of
 from jaxglmm.ascent.scales import judged, term_scales
 from jaxglmm.ascent.start import Start, information, start
 from jaxglmm.control import Control
-from jaxglmm.curvature import Spectrum
 from jaxglmm.factor import AbstractFactor, choose
 from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED
 from jaxglmm.marginal import criterion, laplace
@@ -34,7 +33,6 @@ from jaxglmm.rows import Rows, by_term
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
 _INDEFINITE = 0.1  # size of a negative eigenvalue of the scaled Hessian that rounding does not make
 _UNCHANGED_IF_DEAR = 1e-5  # of the Hessian by the last step
-_UNKNOWN = 1e-13  # information beside that of other contrasts that is rounding
 _NOTHING = 1e-6  # information on a parameter of the law, a logarithm
 _ONWARD = 3.0  # times the way that such a parameter has come is where it is judged
 _FIRST_STAGE = 10  # working responses of a staged start
@@ -116,13 +114,13 @@ def estimate(rows: Rows, begin: Start, end: Maximum, max_iterations: int) -> Est
         signs = share.collapse(signs)
     curved = end.hessian * signs[:, None] * signs[None, :]
     gradient = end.gradient * signs
-    s = curvature.spectrum(-curved)
+    smallest = curvature.smallest(-curved)
     singular = _is_singular(rows.random_only, params, u)
     limit = _limit(rows, params.phi, begin, curved, end.certified)
     stuck = ~end.certified & (end.iterations < max_iterations)
-    left = _left(rows.random_only, begin, params, u, curved)
+    separated = _is_separated(rows.random_only, begin, params, u, curved)
     unknown = _is_unknown(begin, curved)
-    code = _status(rows.random_only, end, s, left, singular, limit, stuck, unknown)
+    code = _status(end, smallest, separated, singular, limit, stuck, unknown)
     prior = None if rows.prior is None else log_prior(rows, params)
     value = end.value if prior is None else end.value - prior
     return Estimate(
@@ -135,8 +133,8 @@ def estimate(rows: Rows, begin: Start, end: Maximum, max_iterations: int) -> Est
         limit=limit,
         iterations=end.iterations,
         passes=end.passes,
-        decrement=gradient @ curvature.ascent_metric(s) @ gradient,
-        smallest_eigenvalue=_smallest(s, rows),
+        decrement=gradient @ curvature.metric(-curved) @ gradient,
+        smallest_eigenvalue=smallest,
         monte_carlo_error=end.error,
         log_prior=prior,
     )
@@ -195,10 +193,9 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
 
 
 def _status(
-    rows: Rows,
     end: Maximum,
-    s: Spectrum,
-    left: Array,
+    smallest: Array,
+    separated: Array,
     singular: Array,
     limit: Array,
     stuck: Array,
@@ -206,46 +203,28 @@ def _status(
 ) -> Array:
     finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
     code = jnp.asarray(status.CONVERGED)
-    code = jnp.where(_smallest(s, rows) < _FLAT, status.RANK_DEFICIENT, code)
+    code = jnp.where(smallest < _FLAT, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
     code = jnp.where(unknown, status.RANK_DEFICIENT, code)
     code = jnp.where(~end.certified, status.MAX_ITERATIONS, code)
-    code = jnp.where(left < _SEPARATED, status.SEPARATED, code)
+    code = jnp.where(separated, status.SEPARATED, code)
     # Where log p is not concave H can be singular at the mode: -log det H / 2 has a pole, of
     # curvature without bound, into which an ascent runs until no step is short enough.
     # At a law's limit the curvature along its parameter is rounding, of either sign.
-    pole = stuck & (_smallest(s, rows) < -_INDEFINITE) & (limit != BOUNDARY)
+    pole = stuck & (smallest < -_INDEFINITE) & (limit != BOUNDARY)
     return jnp.where(~finite | pole | (limit == UNBOUNDED), status.NONFINITE, code)
 
 
-def _smallest(s: Spectrum, rows: Rows) -> Array:
-    """The smallest eigenvalue; infinite where there is nothing to estimate."""
-    return jnp.min(s.values, initial=jnp.asarray(jnp.inf, rows.dtype))
+def _is_separated(rows: Rows, begin: Start, params: Params, u: Effects, hessian: Array) -> Array:
+    """Whether next to none of the information on the fixed effects is left along some contrast.
 
-
-def _left(rows: Rows, begin: Start, params: Params, u: Effects, hessian: Array) -> Array:
-    """The share of the information on the fixed effects that is left along some contrast.
-
-    Both that of the responses, which separation takes away and random effects alone do not (where
-    counts are large a few levels know far less of the mean than their rows seem to), and that of
-    the log-likelihood, to which a prior adds.
+    Both of that of the responses, which separation takes away and random effects alone do not
+    (where counts are large a few levels know far less of the mean than their rows seem to), and of
+    that of the log-likelihood, to which a prior adds.
     """
-    p = rows.num_fixed
-    by_rows = _least_information(information(rows, params, u), begin.information)
-    return jnp.maximum(by_rows, _least_information(-hessian[:p, :p], begin.information))
-
-
-def _least_information(final: Array, reference: Array) -> Array:
-    """The smallest eigenvalue of `final` relative to `reference`, along the contrasts that the
-    latter knows."""
-    if final.shape[0] == 0:
-        return jnp.asarray(jnp.inf, final.dtype)
-    s = curvature.spectrum(reference)
-    known = s.values > _UNKNOWN
-    inverted = jnp.where(known, 1.0 / jnp.sqrt(jnp.where(known, s.values, 1.0)), 0.0)
-    root = (s.vectors * inverted) * s.scale[:, None]
-    relative = root.T @ final @ root + jnp.diag(jnp.where(known, 0.0, 1.0).astype(final.dtype))
-    return jnp.linalg.eigvalsh(0.5 * (relative + relative.T))[0]
+    p, known = rows.num_fixed, begin.information
+    by_rows = curvature.keeps(information(rows, params, u), known, _SEPARATED)
+    return ~(by_rows | curvature.keeps(-hessian[:p, :p], known, _SEPARATED))
 
 
 def _is_unknown(begin: Start, hessian: Array) -> Array:

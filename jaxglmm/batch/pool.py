@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 
 class Task(NamedTuple):
@@ -64,12 +64,7 @@ def pool(task: Task, data: Any, count: Array, width: int) -> Any:
         own, live = of_lanes(lanes.number), lanes.number < count
         state = jax.vmap(task.advance)(own, lanes.state, live)
         done = live & ~jax.vmap(task.unfinished)(state)
-        place = jnp.where(done, lanes.number, size)  # out of range: not stored
-        kept = jax.tree.map(
-            lambda all_, new: all_.at[place].set(new, mode="drop"),
-            lanes.kept,
-            jax.vmap(task.end)(own, state),
-        )
+        kept = _stored(lanes.kept, jax.vmap(task.end)(own, state), lanes.number, done)
         number = jnp.where(done, lanes.following + jnp.cumsum(done) - 1, lanes.number)
         state = _choose(done, begin(number), state)
         return _Lanes(state, number, lanes.following + jnp.sum(done), kept)
@@ -79,7 +74,27 @@ def pool(task: Task, data: Any, count: Array, width: int) -> Any:
     shapes = jax.eval_shape(lambda: jax.vmap(task.end)(of_lanes(number), first))
     kept = jax.tree.map(lambda s: jnp.zeros((size, *s.shape[1:]), s.dtype), shapes)
     lanes = _Lanes(first, number, jnp.asarray(width), kept)
-    return jax.lax.while_loop(working, step, lanes).kept
+    return lax.while_loop(working, step, lanes).kept
+
+
+def _stored(kept: Any, ends: Any, number: Array, done: Array) -> Any:
+    """The ends of lanes that are done, each where its task belongs.
+
+    One after another: XLA's scatter on CPUs goes through all lanes, for every array anew.
+    """
+    width = done.shape[0]
+    lane = jnp.arange(width)
+    first = jnp.sort(jnp.where(done, lane, lane + width))  # those that are done
+
+    def store(i: Array, kept: Any) -> Any:
+        at = first[i]
+
+        def leaf(all_: Array, new: Array) -> Array:
+            return lax.dynamic_update_index_in_dim(all_, new[at], number[at], 0)
+
+        return jax.tree.map(leaf, kept, ends)
+
+    return lax.fori_loop(0, jnp.sum(done), store, kept)
 
 
 def _in_turn(task: Task, data: Any, size: int, count: Array) -> Any:
@@ -88,7 +103,7 @@ def _in_turn(task: Task, data: Any, size: int, count: Array) -> Any:
 
     def one(k: Array) -> Any:
         own = jax.tree.map(lambda a: a[k], data)
-        state = jax.lax.while_loop(
+        state = lax.while_loop(
             task.unfinished,
             lambda state: task.advance(own, state, jnp.asarray(True)),
             task.advance(own, task.begin(own), jnp.asarray(True)),
@@ -104,7 +119,7 @@ def _collected(of: Callable[[Array], Any], size: int, width: int, count: Array) 
     entry without that axis."""
 
     def write(k: Array, whole: Array, part: Array) -> Array:
-        return jax.lax.dynamic_update_slice_in_dim(whole, part, k * width, 0)
+        return lax.dynamic_update_slice_in_dim(whole, part, k * width, 0)
 
     def step(k: Array, found: Any) -> Any:
         parts = of(k)
@@ -116,7 +131,7 @@ def _collected(of: Callable[[Array], Any], size: int, width: int, count: Array) 
     shapes = jax.eval_shape(of, jnp.asarray(0))
     own = 0 if width == 1 else 1
     none = jax.tree.map(lambda s: jnp.zeros((size, *s.shape[own:]), s.dtype), shapes)
-    return jax.lax.fori_loop(0, -(-jnp.asarray(count) // width), step, none)
+    return lax.fori_loop(0, -(-jnp.asarray(count) // width), step, none)
 
 
 def in_blocks(function: Callable[[Any], Any], data: Any, count: Array, width: int) -> Any:
@@ -133,7 +148,7 @@ def in_blocks(function: Callable[[Any], Any], data: Any, count: Array, width: in
             return function(jax.tree.map(lambda leaf: leaf[k], data))
 
         def block(leaf: Array) -> Array:
-            return jax.lax.dynamic_slice_in_dim(leaf, k * width, width)
+            return lax.dynamic_slice_in_dim(leaf, k * width, width)
 
         return jax.vmap(function)(jax.tree.map(block, data))
 

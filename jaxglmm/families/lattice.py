@@ -181,6 +181,7 @@ def _own(x: Array, mu: Array, log_ratio: Array) -> Array:
     return x - mu - (z - 0.5) * log_ratio - remainder
 
 
+@jax.jit
 def _own_of_count(y: Array, mu: Array) -> Array:
     """The same for any count, however far from mu."""
     ratio = (y + 1.0) / (mu + 1.0)
@@ -215,6 +216,12 @@ _MEAN = (0, 0)  # stands for mu among the cumulants (a, b)
 def _slope(kind: Kind, times: Pair, log_mu: Array, nu: Array, sums: Lattice) -> Array:
     """The derivative of delta or E u, so many times in log mu and in nu."""
     del log_mu, nu
+    return _value(kind, times, sums)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _value(kind: Kind, times: Pair, sums: Lattice) -> Array:
+    """Its value: a program of its own, as a nest of derivatives asks for it time and again."""
     if times == (0, 0):
         return jnp.sum(sums.probability * sums.own, axis=0)
     central = sums.own - jnp.sum(sums.probability * sums.own, axis=0)

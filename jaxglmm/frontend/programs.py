@@ -17,6 +17,7 @@ import hashlib
 import os
 import pickle
 import platform
+import re
 import stat
 import sys
 import tempfile
@@ -34,17 +35,27 @@ from jaxglmm.families import AbstractFamily
 
 _KEPT = 256 * 2**20  # bytes on disk; the oldest programs go first
 # XLA's older code generator for CPUs takes half the time of its "fusion emitters" and makes code
-# that is no slower (cbpp: 0.9 instead of 1.9 s; 0.22 instead of 0.30 ms).
-ON_CPU = {"xla_cpu_use_fusion_emitters": False}
-# Of programs that run side by side, a core each: a product of matrices stays on its own.
-SIDE_BY_SIDE = {**ON_CPU, "xla_cpu_multi_thread_eigen": False, "xla_backend_optimization_level": 1}
+# that is no slower (cbpp: 0.9 instead of 1.9 s; 0.22 instead of 0.30 ms). LLVM takes half of a
+# 512-bit vector unless it is told otherwise (thousands of fits: a fourth more of them in a second
+# with all of it; single ones: a tenth). Where there are none it makes no difference.
+ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_prefer_vector_width": 512}
+# Of programs that run side by side, a core each: a product of matrices stays on its own, and small
+# ones go to YNNPACK with what feeds them (an eighth more fits in a second).
+SIDE_BY_SIDE = {
+    **ON_CPU,
+    "xla_cpu_multi_thread_eigen": False,
+    "xla_backend_optimization_level": 2,
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE",
+}
 # Programs over fewer numbers than this run in milliseconds however they are compiled. Without
 # LLVM's optimisations they compile in half the time again (cbpp: 0.4 s; it runs 0.36 ms). With
 # several factors there is more to do for each (grouseticks, three: 3.6 instead of 5.3 s to compile,
 # but 9 instead of 3 ms to run).
 _SMALL = 12_000
-# Laws that sum a series in every row are worth some of them (compois on 1,000 rows: 0.65 instead
-# of 0.31 s to compile a density, which runs 3 times as fast, as with all of them).
+# Laws that sum a series in every row have more to do for each number too, and soon are worth some
+# of them (compois: on 500 rows 2.4 instead of 4.9 s to trace and compile, and 0.14 instead of
+# 0.04 s to run; on 1,000 rows of another table 1 instead of 0.25 s). All make it no faster.
+_SMALL_SERIES = 400_000
 _ON_SERIES = 1
 # Over more numbers than this temporaries are counted in GiB. In an order that frees them early they
 # take 16 to 25 % less, and the program no more time (10,000,000 rows: 0.15 GiB and 2 % of it).
@@ -155,12 +166,15 @@ def garbage_kept() -> Iterator[None]:
 
 
 def _compile(lowered: Any, options: dict[str, Any]) -> Any:
+    """Compiled with those of the options that this JAX has: others make it quicker, no more."""
     try:
         return lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
-        if "No such compile option" not in str(error):
+        unknown = re.search(r"No such compile option: '(\w+)'", str(error))
+        if unknown is None or unknown[1] not in options:
             raise
-        return lowered.compile()  # a JAX without these options: the same numbers, more seconds
+        left = {name: value for name, value in options.items() if name != unknown[1]}
+        return _compile(lowered, left)
 
 
 def compiler_options(arguments: Any, num_nodes: int) -> dict[str, Any]:
@@ -170,10 +184,11 @@ def compiler_options(arguments: Any, num_nodes: int) -> dict[str, Any]:
     numbers = sum(leaf.size for leaf in jax.tree.leaves(arguments))
     passes = max(len(getattr(arguments[0], "groupings", ())), 1)  # every factor's own
     options: dict[str, Any] = dict(ON_CPU)
-    small = num_nodes * passes * numbers < _SMALL
-    if small or num_nodes > 1:
-        level = 0 if small else _ON_SERIES
-        options["xla_backend_optimization_level"] = level
+    work = num_nodes * passes * numbers
+    if work < (_SMALL if num_nodes == 1 else _SMALL_SERIES):
+        options["xla_backend_optimization_level"] = 0
+    elif num_nodes > 1:
+        options["xla_backend_optimization_level"] = _ON_SERIES
     if numbers > _LARGE:
         options |= _FRUGAL
     return options

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -80,6 +81,25 @@ def test_small_programs_are_compiled_quickly(data: str, formula: str, quick: boo
     rows = padded_rows(problem)
     options = programs.compiler_options((rows, None), rows.family.num_nodes)
     assert ("xla_backend_optimization_level" in options) == quick
+
+
+@pytest.mark.parametrize(("copies", "level"), [(1, 0), (10, 1)])
+def test_series_are_worth_some_optimisations(copies: int, level: int) -> None:
+    """Of a law that sums 80 terms in every row, unless the rows are few."""
+    epil = pd.concat([jg.datasets.load("epil")] * copies)
+    problem, _ = jg.build("y ~ trt + (1 | subject)", epil, family="compois")
+    rows = padded_rows(problem)
+    options = programs.compiler_options((rows, None), rows.family.num_nodes)
+    assert options["xla_backend_optimization_level"] == level
+
+
+def test_options_that_xla_does_not_have_are_left_out() -> None:
+    known = {"xla_backend_optimization_level": 0, "xla_no_such_option": True}
+    run = programs.ready(doubled, (np.ones(7),), options=known)
+    np.testing.assert_array_equal(run(np.ones(7)), 2.0)
+    wrong = {"xla_backend_optimization_level": "none"}
+    with pytest.raises(jax.errors.JaxRuntimeError, match="optimization_level"):
+        programs.ready(doubled, (np.ones(8),), options=wrong)
 
 
 def test_tables_compile_nothing(compiled: list[str]) -> None:
