@@ -1,13 +1,14 @@
 """Compile time of every law: its fit program traced, lowered and compiled in a fresh process.
 
-    python -m benchmarks.compile [--laws poisson beta ...] [--repeats 3] [--rows 500]
+    python -m benchmarks.compile [--laws poisson beta ...] [--repeats 3] [--rows 500 5000]
 
 The model is `y ~ x + (1 | g)` at each law's default link, with ten rows a group. What is compiled
-depends on the shapes and the law, not on the numbers: laws of one support share a response. Nothing
+depends on the shapes and the law, not on the numbers: laws of one support share a response. A table
+of 500 rows is compiled for quick compilation, one of 5,000 for speed, as a fit compiles it. Nothing
 is read from a cache. The laws take turns within each repeat; seconds are the processor's (user and
 system, all threads), the least of the repeats: other work on the machine moves them less than it
 moves the time on the clock. Rows go to results/compile.json and .csv, each with its ratio to the
-Poisson law's total.
+Poisson law's total at that number of rows.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ REFERENCE = "poisson"
 class CompileRow:
     """One law: processor seconds of each step, their sum, and that over the Poisson law's.
 
-    operations: of the program as JAX hands it over; instructions: of the one that XLA makes.
+    rows: of the table; operations: of the program as JAX hands it over; instructions: of the one
+    that XLA makes.
     """
 
     law: str
+    rows: int
     trace_s: float
     lower_s: float
     compile_s: float
@@ -105,7 +108,7 @@ def measure(law: str, rows: int) -> dict[str, float]:
 
 def fresh(law: str, rows: int) -> dict[str, float]:
     """`measure` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.compile", "--measure", law, "--rows", str(rows)]
+    command = [sys.executable, "-m", "benchmarks.compile", "--rows", str(rows), "--measure", law]
     environment = {**os.environ, "JAXGLMM_CACHE_DIR": "off"}
     done = subprocess.run(
         command, cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=True
@@ -113,15 +116,16 @@ def fresh(law: str, rows: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def to_row(law: str, runs: list[dict[str, float]], reference: float | None) -> CompileRow:
-    """The repeat of least processor time; without a reference the law is the reference."""
+def to_row(law: str, rows: int, runs: list[dict[str, float]], reference: float) -> CompileRow:
+    """The repeat of least processor time."""
     least = min(runs, key=_total)
     total = _total(least)
     return CompileRow(
         law=law,
+        rows=rows,
         **{step: least[step] for step in ("trace_s", "lower_s", "compile_s")},
         total_s=total,
-        to_poisson=total / (reference or total),
+        to_poisson=total / reference,
         operations=int(least["operations"]),
         instructions=int(least["instructions"]),
         repeats=len(runs),
@@ -137,29 +141,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--laws", nargs="+")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--rows", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=machine.RESULTS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     machine.limit_threads(arguments.threads)
     if arguments.measure:
-        print(json.dumps(measure(arguments.measure, arguments.rows)))
+        print(json.dumps(measure(arguments.measure, *arguments.rows)))
         return
     from jaxglmm.families import REGISTRY
 
     chosen = arguments.laws or list(REGISTRY)
     laws = [REFERENCE, *(law for law in chosen if law != REFERENCE)]
     about = machine.describe(arguments.threads)
-    runs: dict[str, list[dict[str, float]]] = {law: [] for law in laws}
+    cells = [(law, rows) for rows in arguments.rows for law in laws]
+    runs: dict[tuple[str, int], list[dict[str, float]]] = {cell: [] for cell in cells}
     for _ in range(arguments.repeats):
-        for law in laws:
-            runs[law].append(fresh(law, arguments.rows))
-    reference = min(map(_total, runs[REFERENCE]))
-    rows = [to_row(law, runs[law], reference) for law in laws]
-    for row in rows:
-        print(f"{row.law:20s} {row.total_s:6.2f} s  {row.to_poisson:5.2f}", flush=True)
-    store.write(arguments.out, "compile", about, rows)
+        for cell in cells:
+            runs[cell].append(fresh(*cell))
+    reference = {rows: min(map(_total, runs[REFERENCE, rows])) for rows in arguments.rows}
+    found = [to_row(law, rows, runs[law, rows], reference[rows]) for law, rows in cells]
+    for row in found:
+        print(
+            f"{row.law:20s} {row.rows:5d} {row.total_s:6.2f} s  {row.to_poisson:5.2f}", flush=True
+        )
+    store.write(arguments.out, "compile", about, found)
 
 
 if __name__ == "__main__":

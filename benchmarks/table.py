@@ -312,6 +312,26 @@ def coverage(info: dict[str, Any], rows: Rows) -> str:
     return about(info) + "\n\n" + markdown(header, body)
 
 
+def compiling(info: dict[str, Any], rows: Rows) -> str:
+    """Processor seconds to compile a law's fit, and their ratio to the Poisson law's."""
+    sizes = list(dict.fromkeys(r["rows"] for r in rows))
+    by = {(r["law"], r["rows"]): r for r in rows}
+    body = []
+    for law in dict.fromkeys(r["law"] for r in rows):
+        own = [by.get((law, size)) for size in sizes]
+        cells = [("–", "–", "–") if r is None else _compile_cells(r) for r in own]
+        body.append([law, *(cell for part in cells for cell in part)])
+    header = ["law"]
+    for size in sizes:
+        header += [f"{size:,} rows: trace, lower", "compile", "ratio"]
+    return about(info) + "\n\n" + markdown(header, body)
+
+
+def _compile_cells(row: dict[str, Any]) -> tuple[str, str, str]:
+    before = row["trace_s"] + row["lower_s"]
+    return f"{before:.2f} s", f"{row['compile_s']:.2f} s", f"{row['to_poisson']:.2f}"
+
+
 Table = Callable[[dict[str, Any], Rows], str]
 TABLES: dict[str, Table] = {
     "fits": fits,
@@ -319,6 +339,7 @@ TABLES: dict[str, Table] = {
     "crossed_large/fits": fits,
     "laws/fits": fits,
     "cold": cold,
+    "compile": compiling,
     "scaling": scaling,
     "large": large,
     "recovery": recovery,
