@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.scipy.special as jsp
+import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
@@ -331,9 +332,43 @@ def log_gamma_density_constant(nu: Array) -> Array:
     return smooth + SHIFT - HALF_LOG_2PI - stirling.remainder(-1, 1.0 / z) + jnp.log(ratio)
 
 
+_TABLE = 256  # factorials
+
+
+@functools.cache
+def _log_factorials() -> np.ndarray:
+    return np.array([math.lgamma(k + 1.0) for k in range(_TABLE)])
+
+
+@jax.custom_jvp
+def log_factorial(x: Array) -> Array:
+    """log x! = log Gamma(x + 1) for x > -1: of small whole numbers, which most counts are, from a
+    table, at a fifth of the price; other numbers are computed where there are any."""
+    small = jnp.clip(x, 0.0, _TABLE - 1.0)
+    known = (small == x) & (small == jnp.floor(small))
+    table = jnp.asarray(_log_factorials(), x.dtype)
+    # A loop, as a batched `cond` would compute them always; one that changes what they rest on.
+    _, found, _ = jax.lax.while_loop(
+        lambda state: state[0],
+        lambda state: (
+            jnp.asarray(False),
+            jnp.where(known, state[1], log_gamma(state[2] + 1.0)),
+            jnp.zeros_like(x),
+        ),
+        (~jnp.all(known), table[jnp.where(known, small, 0.0).astype(jnp.int32)], x),
+    )
+    return found
+
+
+@log_factorial.defjvp
+def _log_factorial_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return log_factorial(x), polygamma(0, x + 1.0) * dx
+
+
 def log_binomial_coefficient(n: Array, y: Array) -> Array:
     """log of n! / (y! (n - y)!), for real 0 <= y <= n."""
-    return log_gamma(n + 1.0) - log_gamma(y + 1.0) - log_gamma(n - y + 1.0)
+    return log_factorial(n) - log_factorial(y) - log_factorial(n - y)
 
 
 _NODES = 80  # of the integral in `log_bessel_k`: step at most 0.3, 25 a standard width or more

@@ -13,7 +13,7 @@ from jaxglmm.families.generic import count_mode
 from jaxglmm.families.sampling import log_concave_counts, poisson, total_progeny
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_gamma
+from jaxglmm.special import log_factorial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class GeneralizedPoisson(AbstractFamily):
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight
-        return -log_gamma(y + 1.0)
+        return -log_factorial(y)
 
     def response_variance(self, eta: Array, phi: Array, weight: Array) -> Array:
         del weight

@@ -13,7 +13,7 @@ from jaxglmm.families.sampling import poisson_of_gamma
 from jaxglmm.families.support import TailFunction, on_counts
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_gamma, log_rising_exp, softplus
+from jaxglmm.special import log_factorial, log_rising_exp, softplus
 from jaxglmm.tails import beta_tails, swapped
 
 
@@ -44,7 +44,7 @@ class NegativeBinomial1(AbstractFamily):
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight
-        return -log_gamma(y + 1.0)
+        return -log_factorial(y)
 
     def response_variance(self, eta: Array, phi: Array, weight: Array) -> Array:
         del weight

@@ -12,7 +12,7 @@ from jaxglmm.families.sampling import poisson
 from jaxglmm.families.support import TailFunction, on_counts
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_gamma
+from jaxglmm.special import log_factorial
 from jaxglmm.tails import gamma_tails, swapped
 
 
@@ -36,7 +36,7 @@ class Poisson(AbstractFamily):
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight
-        return -log_gamma(y + 1.0)
+        return -log_factorial(y)
 
     def response_variance(self, eta: Array, phi: Array, weight: Array) -> Array:
         del phi, weight

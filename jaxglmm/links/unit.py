@@ -30,7 +30,7 @@ class Logit(AbstractLink):
         return lax.logistic(eta)
 
     def predictor(self, mu: Array) -> Array:
-        return jnp.log(mu) - jnp.log1p(-mu)
+        return jnp.log(mu / (1.0 - mu))
 
     def log_mean(self, eta: Array) -> Array:
         return -softplus(-eta)

@@ -133,6 +133,18 @@ def test_log_gamma_density_constant():
     np.testing.assert_allclose(slope(nu), truth, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("among", [[], [0.5, 254.5, 256.0, 1e6]])
+def test_log_factorial_and_its_slope(among):
+    """Whole numbers alone, which a table knows, and beside others."""
+    x = np.array([0.0, 1.0, 2.0, 17.0, 100.0, 255.0, *among])
+    value, slope = jax.jit(jax.vmap(jax.value_and_grad(special.log_factorial)))(x)
+    together, once = jax.jit(special.log_factorial)(x), exactly(lambda v: mp.loggamma(v + 1), x)
+    np.testing.assert_allclose(together, once, rtol=1e-14, atol=1e-15)
+    np.testing.assert_array_equal(value, together)
+    np.testing.assert_allclose(slope, exactly(lambda v: mp.psi(0, v + 1), x), rtol=1e-13)
+    assert np.isnan(special.log_factorial(np.array([np.nan]))[0])
+
+
 @pytest.mark.parametrize(("n", "y"), [(1, 0), (1, 1), (6, 2), (50, 25), (1e6, 3), (1e6, 5e5)])
 def test_log_binomial_coefficient(n, y):
     truth = exactly(lambda a, b: mp.log(mp.binomial(a, b)), n, y)
