@@ -18,6 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import machine, store
 
 FURTHER = (
@@ -41,7 +43,8 @@ FEW_NODES = {"compois": 11}
 
 def names() -> list[str]:
     """All laws: the families with their own links, some with further predictors, and the families
-    with every other link that they take."""
+    with every other link that leads to one of their means from anywhere: normal random effects
+    leave what an identity link allows a gamma variable."""
     from jaxglmm import families
 
     return [*families.REGISTRY, BERNOULLI, *FURTHER, *_with_links()]
@@ -51,10 +54,16 @@ def _with_links() -> list[str]:
     from jaxglmm import families, links
     from jaxglmm.errors import InputError
 
-    found = []
+    ranges = {"real": (-np.inf, np.inf), "positive": (0.0, np.inf), "unit": (0.0, 1.0)}
+    found, anywhere = [], np.linspace(-2.0, 2.0, 14)
     for law, link in itertools.product(families.REGISTRY, links.REGISTRY):
         with contextlib.suppress(InputError):
-            if families.get(law, link).link != families.get(law).link:
+            own, other = families.get(law).link, families.get(law, link).link
+            (low, high), means = ranges[own.range], np.asarray(other.mean(anywhere))
+            reached = (
+                np.all((low < means) & (means < high)) and np.isfinite(other.mean(np.zeros(1)))[0]
+            )
+            if other != own and reached:
                 found.append(f"{law}:{link}")
     return found
 
