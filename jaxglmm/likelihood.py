@@ -141,14 +141,17 @@ def _elementwise(
     """log_kernel of every row."""
     eta = tuple(jnp.broadcast_to(e, y.shape) for e in eta)
 
-    def law(y: Array, eta: Predictors, phi: Any, weight: Array) -> Array:
-        return family.log_kernel(y, eta[0] if len(eta) == 1 else eta, phi, weight)  # type: ignore[arg-type]
+    own: Any = phi
+    if not family.elementwise:
+        own = jnp.stack(phi) if phi else jnp.zeros((0,), y.dtype)
+
+    def law(y: Array, eta: Predictors, weight: Array) -> Array:
+        predictors = eta[0] if family.num_predictors == 1 else eta
+        return family.log_kernel(y, predictors, own, weight)  # type: ignore[arg-type]
 
     if family.elementwise:
-        return law(y, eta, phi, weight)
-    own = jnp.stack(phi) if phi else jnp.zeros((0,), y.dtype)
-    weight = jnp.broadcast_to(weight, y.shape)
-    return jax.vmap(jax.vmap(lambda *of: law(of[0], of[1], own, of[2])))(y, eta, weight)
+        return law(y, eta, weight)
+    return jax.vmap(jax.vmap(law))(y, eta, jnp.broadcast_to(weight, y.shape))
 
 
 def log_kernel(rows: Rows, eta: Predictors, phi: Array) -> Array:

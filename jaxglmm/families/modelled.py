@@ -115,8 +115,9 @@ class Modelled(AbstractFamily):
     def _kept(self) -> tuple[int, ...]:
         return tuple(k for k in range(self.law.num_phi) if k not in self._replaced)
 
-    def _whole(self, phi: Array, replaced: Predictors) -> Array:
-        """The base law's phi, of the shape of `replaced` behind its first axis; of a tuple one."""
+    def _whole(self, phi: Any, replaced: Predictors) -> Any:
+        """The base law's phi, of the shape of `replaced` behind its first axis; a tuple where phi
+        is one."""
         if not replaced:
             return phi
         values = [jnp.broadcast_to(value, jnp.shape(replaced[0])) for value in phi]
