@@ -39,7 +39,10 @@ FURTHER = (
 BERNOULLI = "binomial, one trial"
 # Where Laplace's approximation itself shows with 15 rows a group: the same by quadrature.
 POINTS = 11
-BY_QUADRATURE = ("truncated_nbinom1@agq", "gaussian:log@agq")
+BY_QUADRATURE = tuple(
+    f"{law}@agq"
+    for law in ("truncated_nbinom1", "gaussian:log", "student_t:log", "skew_normal:log")
+)
 # Of the quadrature: a density of this law is a sum over 80 counts.
 FEW_NODES = {"compois": 11}
 
