@@ -37,6 +37,7 @@ FURTHER = (
     "gamma+disp+zi",
 )
 BERNOULLI = "binomial, one trial"
+_POSITIVE = ("positive", "nonnegative")
 # Where Laplace's approximation itself shows with 15 rows a group: the same by quadrature.
 POINTS = 11
 BY_QUADRATURE = tuple(
@@ -64,12 +65,12 @@ def _with_links() -> list[str]:
     found, anywhere = [], np.linspace(-2.0, 2.0, 14)
     for law, link in itertools.product(families.REGISTRY, links.REGISTRY):
         with contextlib.suppress(InputError):
-            own, other = families.get(law).link, families.get(law, link).link
-            (low, high), means = ranges[own.range], np.asarray(other.mean(anywhere))
-            reached = (
-                np.all((low < means) & (means < high)) and np.isfinite(other.mean(np.zeros(1)))[0]
-            )
-            if other != own and reached:
+            family, other = families.get(law), families.get(law, link).link
+            (low, high), means = ranges[family.link.range], np.asarray(other.mean(anywhere))
+            at_zero = other.mean(np.zeros(1))[0]
+            # The density of a positive variable has no bound where its mean is zero.
+            lost = not np.isfinite(at_zero) or (at_zero == 0 and family.support in _POSITIVE)
+            if other != family.link and np.all((low < means) & (means < high)) and not lost:
                 found.append(f"{law}:{link}")
     return found
 
