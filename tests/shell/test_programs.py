@@ -93,9 +93,23 @@ def test_series_are_worth_some_optimisations(copies: int, level: int) -> None:
     assert options["xla_backend_optimization_level"] == level
 
 
-def test_options_that_xla_does_not_have_are_left_out() -> None:
-    known = {"xla_backend_optimization_level": 0, "xla_no_such_option": True}
-    run = programs.ready(doubled, (np.ones(7),), options=known)
+class Lowered:
+    """Compiles to the options it was given, of which it knows some."""
+
+    known = ("xla_backend_optimization_level",)
+
+    def compile(self, compiler_options: dict[str, Any]) -> dict[str, Any]:
+        for name in compiler_options:
+            if name not in self.known:
+                raise jax.errors.JaxRuntimeError(f"No such compile option: '{name}'")
+        return compiler_options
+
+
+def test_options_that_xla_does_not_have_are_left_out_and_the_others_stay() -> None:
+    level = {"xla_backend_optimization_level": 0}
+    options = {"xla_no_such_option": True, **level, "xla_nor_this": 1}
+    assert programs._compile(Lowered(), options) == level
+    run = programs.ready(doubled, (np.ones(7),), options=options)
     np.testing.assert_array_equal(run(np.ones(7)), 2.0)
     wrong = {"xla_backend_optimization_level": "none"}
     with pytest.raises(jax.errors.JaxRuntimeError, match="optimization_level"):

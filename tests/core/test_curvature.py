@@ -1,0 +1,54 @@
+"""Metrics and judgements of symmetric matrices, of one and of many at once."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from scipy import linalg
+
+from jaxglmm import curvature
+
+SHARE = 1e-3
+
+
+def positive(rng, n, scale):
+    root = rng.normal(size=(n, n + 2)) * scale[:, None]
+    return root @ root.T
+
+
+@pytest.mark.parametrize("n", [1, 3, 6, 10])
+def test_keeps_by_the_generalised_eigenvalues(n):
+    """Above and below the share by a hundredth; a mixed batch as one by one."""
+    rng = np.random.default_rng(n)
+    finals, references, expected = [], [], []
+    for factor in (1.01, 0.99, 100.0, 1e-6):
+        scale = 10.0 ** rng.uniform(-4, 4, n)  # bad units, the same of both
+        final, reference = positive(rng, n, scale), positive(rng, n, scale)
+        units = np.outer(scale, scale)
+        least = linalg.eigh(final / units, reference / units, eigvals_only=True)[0]
+        finals.append(final * factor * SHARE / least)
+        references.append(reference)
+        expected.append(factor > 1)
+    keeps = functools.partial(curvature.keeps, share=SHARE)
+    one_by_one = [bool(keeps(f, r)) for f, r in zip(finals, references, strict=True)]
+    assert one_by_one == expected
+    np.testing.assert_array_equal(jax.vmap(keeps)(np.stack(finals), np.stack(references)), expected)
+
+
+def test_what_the_reference_does_not_know_does_not_count():
+    reference, final = np.diag([1.0, 0.0]), np.diag([0.5, -3.0])
+    assert curvature.keeps(final, reference, SHARE)
+    assert not curvature.keeps(1e-4 * final, reference, SHARE)
+    assert curvature.keeps(np.full((2, 2), np.nan), reference, SHARE)
+    assert curvature.keeps(np.zeros((0, 0)), np.zeros((0, 0)), SHARE)
+
+
+def test_the_smallest_eigenvalue_is_that_of_the_scaled_matrix():
+    M = positive(np.random.default_rng(0), 5, 10.0 ** np.arange(-4.0, 6.0, 2.0))
+    d = 1.0 / np.sqrt(np.diag(M))
+    exact = np.linalg.eigvalsh(d[:, None] * M * d)[0]
+    np.testing.assert_allclose(curvature.smallest(M), exact, rtol=1e-9)
+    assert curvature.smallest(np.zeros((0, 0))) == np.inf
