@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxglmm.needed import where_needed
+
 _SAFE = 1e-3  # the least pivot of a matrix scaled to a unit diagonal that needs no eigenvalues
 _SMALL = 8  # columns
 _UNKNOWN = 1e-13  # information beside that of other contrasts that is rounding
@@ -85,8 +87,8 @@ def keeps(final: Array, reference: Array, share: float) -> Array:
     _, pivot = _cholesky_inverse(above * scale[:, None] * scale[None, :])
     least = 10.0 * final.shape[0] * float(jnp.finfo(final.dtype).eps)
     both = final, reference
-    return _looked_into(
-        ~(pivot > least), jnp.asarray(True), lambda both: ~(_least_share(*both) < share), both
+    return where_needed(
+        ~(pivot > least), lambda both: ~(_least_share(*both) < share), both, jnp.asarray(True)
     )
 
 
@@ -118,22 +120,9 @@ def _inverse(M: Array, otherwise: Callable[[Spectrum], Array]) -> Array:
     scaled = M * scale[:, None] * scale[None, :]
     inverse, pivot = _cholesky_inverse(scaled)
     known = inverse * scale[:, None] * scale[None, :]
-    return _looked_into(
-        ~(pivot > _SAFE), known, lambda scaled: otherwise(_spectrum(scaled, scale)), scaled
+    return where_needed(
+        ~(pivot > _SAFE), lambda scaled: otherwise(_spectrum(scaled, scale)), scaled, known
     )
-
-
-def _looked_into(unsafe: Array, known: Array, of: Callable[[Any], Array], what: Any) -> Array:
-    """of(what) where that is unsafe, else what is known."""
-    # A loop, as a batched `cond` would take the eigenvalues of all; one that changes what it looks
-    # at, as XLA would take what rests on anything else out of it.
-    nothing = jax.tree.map(jnp.zeros_like, what)
-    _, found, _ = lax.while_loop(
-        lambda state: state[0],
-        lambda state: (jnp.asarray(False), of(state[2]), nothing),
-        (unsafe, known, what),
-    )
-    return found
 
 
 @jax.custom_batching.custom_vmap

@@ -21,6 +21,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from jaxglmm import stirling
+from jaxglmm.needed import where_needed
 from jaxglmm.stirling import HALF_LOG_2PI, SHIFT
 
 
@@ -347,17 +348,12 @@ def log_factorial(x: Array) -> Array:
     small = jnp.clip(x, 0.0, _TABLE - 1.0)
     known = (small == x) & (small == jnp.floor(small))
     table = jnp.asarray(_log_factorials(), x.dtype)
-    # A loop, as a batched `cond` would compute them always; one that changes what they rest on.
-    _, found, _ = jax.lax.while_loop(
-        lambda state: state[0],
-        lambda state: (
-            jnp.asarray(False),
-            jnp.where(known, state[1], log_gamma(state[2] + 1.0)),
-            jnp.zeros_like(x),
-        ),
-        (~jnp.all(known), table[jnp.where(known, small, 0.0).astype(jnp.int32)], x),
-    )
-    return found
+    found = table[jnp.where(known, small, 0.0).astype(jnp.int32)]
+
+    def others(x: Array) -> Array:
+        return jnp.where(known, found, log_gamma(x + 1.0))
+
+    return where_needed(~jnp.all(known), others, x, found)
 
 
 @log_factorial.defjvp
