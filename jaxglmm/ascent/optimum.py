@@ -28,6 +28,7 @@ from jaxglmm.marginal.inside import constant, inward, outward, places
 from jaxglmm.marginal.pseudo import from_working
 from jaxglmm.params import Params, flatten, free_params, log_prior, unflatten
 from jaxglmm.predictor import Effects
+from jaxglmm.restriction import HELD
 from jaxglmm.rows import Rows, by_term
 
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
@@ -120,7 +121,8 @@ def estimate(rows: Rows, begin: Start, end: Maximum, max_iterations: int) -> Est
     stuck = ~end.certified & (end.iterations < max_iterations)
     separated = _is_separated(rows.random_only, begin, params, u, curved)
     unknown = _is_unknown(begin, curved)
-    code = _status(end, smallest, separated, singular, limit, stuck, unknown)
+    flat = (smallest < _FLAT) | ~jnp.all(_known_of_law(rows, curved))
+    code = _status(end, flat, smallest, separated, singular, limit, stuck, unknown)
     prior = None if rows.prior is None else log_prior(rows, params)
     value = end.value if prior is None else end.value - prior
     return Estimate(
@@ -161,6 +163,21 @@ def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, A
     return rectified, turned, jnp.concatenate(ones)
 
 
+def _known_of_law(rows: Rows, hessian: Array) -> Array:
+    """Of which of the law's own parameters that are estimated the responses tell anything.
+
+    These are logarithms or without units, so that what is told is judged by its size: beside a
+    diagonal that is rounding, rounding is much.
+    """
+    own = range(rows.num_theta, rows.num_theta + rows.family.num_phi)
+    if rows.restriction is not None:
+        own = sorted({rows.restriction.index[k] for k in own} - {HELD})
+        first = hessian.shape[0] - rows.restriction.num_free
+    else:
+        first = hessian.shape[0] - rows.num_theta - rows.family.num_phi
+    return -jnp.diagonal(hessian)[first + np.asarray(own, int)] > _NOTHING
+
+
 def _limit(rows: Rows, phi: Array, begin: Start, hessian: Array, certified: Array) -> Array:
     """The law's `limit`; parameters that are held are at none, as those at the start.
 
@@ -173,7 +190,7 @@ def _limit(rows: Rows, phi: Array, begin: Start, hessian: Array, certified: Arra
         phi = jnp.where(rows.restriction.held[rows.num_theta :], begin.params.phi, phi)
         return rows.family.limit(phi, start)
     limit = rows.family.limit
-    known = -jnp.diagonal(hessian)[hessian.shape[0] - phi.shape[0] :] > _NOTHING
+    known = _known_of_law(rows, hessian)
     here = limit(phi, start)
     onward = limit(jnp.where(known, phi, start + _ONWARD * (phi - start)), start)
     endless = limit(jnp.where(known, phi, start), start) == UNBOUNDED
@@ -194,6 +211,7 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
 
 def _status(
     end: Maximum,
+    flat: Array,
     smallest: Array,
     separated: Array,
     singular: Array,
@@ -203,7 +221,7 @@ def _status(
 ) -> Array:
     finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
     code = jnp.asarray(status.CONVERGED)
-    code = jnp.where(smallest < _FLAT, status.RANK_DEFICIENT, code)
+    code = jnp.where(flat, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
     code = jnp.where(unknown, status.RANK_DEFICIENT, code)
     code = jnp.where(~end.certified, status.MAX_ITERATIONS, code)
