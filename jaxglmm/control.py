@@ -41,7 +41,8 @@ class Control:
         fixed: {name: value}: parameters held at a value (glmmTMB's map). Names are those of the
             tables: terms of the fixed effects ("x"; "disp_x" and "zi_x" of the further formulas),
             "sd(g, x)", "corr(g, x, Intercept)", "range(g, x)" and "shape(g, x)" of the random
-            effects, and the family's own ("sigma", "size"); values are on the scales shown there.
+            effects, thresholds ("1|2") and the family's own ("sigma", "size"); values are on the
+            scales shown there.
         shared: groups of names, [("x1", "x2"), ...]: parameters that are one and the same.
     """
 

@@ -84,8 +84,17 @@ def start(rows: Rows) -> Start:
     beta, sds = _conditional(rows, fit, sds, weights)
     if _counts_alone(rows):
         beta, sds = _spread_out(rows, mean, beta, sds)
-    params = Params(beta=beta, theta=_theta(rows, sds, s, weights), phi=phi[:own])
+    phi = _beside_held(rows, phi[:own])
+    params = Params(beta=beta, theta=_theta(rows, sds, s, weights), phi=phi)
     return Start(params, fit.reference, plain[:own])
+
+
+def _beside_held(rows: Rows, phi: Array) -> Array:
+    """phi where the law is defined beside the entries that are held, which replace these later."""
+    if rows.restriction is None:
+        return phi
+    held, values = (of[rows.num_theta :] for of in (rows.restriction.held, rows.restriction.values))
+    return jnp.where(held, phi, rows.family.beside(held, jnp.where(held, values, phi)))
 
 
 def _counts_alone(rows: Rows) -> bool:

@@ -149,13 +149,28 @@ class AbstractFamily(AbstractDistribution):
         """The entry of phi that alone decides on a parameter, and where that has a value.
 
         Args:
-            number: of the parameter in `phi_names`.
+            number: of the parameter in `natural`.
             value: inside its bounds.
 
         Returns:
             None where the parameter is a function of several entries.
         """
         return number, math.log(value)
+
+    @property
+    def by_parameter(self) -> AbstractFamily:
+        """The same law by a phi of which more parameters have an entry each, if any."""
+        return self
+
+    def beside(self, held: np.ndarray, phi: Array) -> Array:
+        """phi with entries moved to where the law is defined beside those that are held.
+
+        Args:
+            held: which entries stay what they are; shape (num_phi,), not traced.
+            phi: near a maximum, but for these.
+        """
+        del held
+        return phi
 
     def phi_of(self, values: Sequence[float]) -> np.ndarray:
         """phi where `natural` has these values; shape (num_phi,).
@@ -167,7 +182,8 @@ class AbstractFamily(AbstractDistribution):
         for number, value in enumerate(values):
             found = self.coordinate(number, value)
             if found is None or not math.isfinite(found[1]):
-                raise ValueError(f"{self.phi_names[number]} cannot be {value}.")
+                name = self.phi_names[number - self.num_thresholds]
+                raise ValueError(f"{name} cannot be {value}.")
             phi[found[0]] = found[1]
         return phi
 

@@ -15,7 +15,15 @@ from jaxglmm.errors import InputError
 from jaxglmm.families.base import AbstractFamily
 from jaxglmm.families.search import peak
 from jaxglmm.families.support import TailFunction, on_counts
-from jaxglmm.families.thresholds import Spacing, free_size, log_cell, to_phi, to_thresholds
+from jaxglmm.families.thresholds import (
+    Layout,
+    Spacing,
+    free_size,
+    in_order,
+    log_cell,
+    to_phi,
+    to_thresholds,
+)
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.unit import Logit
 from jaxglmm.tails import Tails
@@ -33,11 +41,13 @@ class Cumulative(AbstractFamily):
 
     num_categories: found in the data by `jaxglmm.glmm`.
     thresholds: "flexible", "symmetric" (about their middle) or "equidistant".
+    separate: flexible thresholds are entries of phi themselves (see `by_parameter`).
     """
 
     link: AbstractLink = Logit()
     num_categories: int = 3
     thresholds: Spacing = "flexible"
+    separate: bool = False
 
     name = "cumulative"
     support = "ordinal"
@@ -57,19 +67,40 @@ class Cumulative(AbstractFamily):
 
     @property
     def num_phi(self) -> int:
-        return free_size(self.num_thresholds, self.thresholds)
+        return free_size(self.num_thresholds, self._layout)
+
+    @property
+    def _layout(self) -> Layout:
+        return "separate" if self.separate else self.thresholds
 
     def natural(self, phi: Array) -> Array:
         """The thresholds."""
-        return to_thresholds(phi, self.num_thresholds, self.thresholds)
+        return to_thresholds(phi, self.num_thresholds, self._layout)
+
+    @property
+    def by_parameter(self) -> Cumulative:
+        return dataclasses.replace(self, separate=self.thresholds == "flexible")
+
+    def coordinate(self, number: int, value: float) -> tuple[int, float] | None:
+        """All thresholds where they are separate; the middle one of symmetric ones, else the first
+        one."""
+        if self.separate:
+            return number, value
+        middle = self.thresholds == "symmetric"
+        alone = (self.num_thresholds - 1) / 2 if middle else 0
+        return (0, value) if number == alone else None
+
+    def beside(self, held: np.ndarray, phi: Array) -> Array:
+        return in_order(held, phi) if self.separate else phi
 
     def phi_of(self, values: Sequence[float]) -> np.ndarray:
         """Of thresholds of the law's spacing."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            phi = to_phi(np.asarray(values, float), self.thresholds, np)
-        back = to_thresholds(phi, self.num_thresholds, self.thresholds, np)
+            phi = to_phi(np.asarray(values, float), self._layout, np)
+        back = to_thresholds(phi, self.num_thresholds, self._layout, np)
         # NaN where they do not ascend; else rounding errors of sums and exponentials.
-        if not np.allclose(back, values, rtol=1e-9, atol=1e-9):
+        ascending = bool(np.all(np.diff(back) > 0))
+        if not ascending or not np.allclose(back, values, rtol=1e-9, atol=1e-9):
             raise ValueError(f"Thresholds ascend, and are {self.thresholds}.")
         return phi
 
@@ -138,4 +169,4 @@ class Cumulative(AbstractFamily):
         shares = (counts + 0.5 * (split + 1)) / (total + 0.5 * self.num_categories)
         middle = jnp.sum(multiplier * self.link.predictor(mu)) / total
         at = self.link.predictor(shares) + middle
-        return to_phi(at, self.thresholds)
+        return to_phi(at, self._layout)

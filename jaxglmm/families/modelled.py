@@ -211,6 +211,15 @@ class Modelled(AbstractFamily):
         found = self.law.coordinate(self._kept[number], value)
         return None if found is None else (self._kept.index(found[0]), found[1])
 
+    @property
+    def by_parameter(self) -> Modelled:
+        return dataclasses.replace(self, law=self.law.by_parameter)
+
+    def beside(self, held: np.ndarray, phi: Array) -> Array:
+        whole = np.ones(self.law.num_phi, bool)
+        whole[list(self._kept)] = held
+        return self.law.beside(whole, self._of_one(phi))[jnp.asarray(self._kept, int)]
+
     def phi_of(self, values: Sequence[float]) -> np.ndarray:
         nothing = jnp.zeros(len(self._kept))
         whole = np.array(self.law.natural(self._of_one(nothing)), float)

@@ -15,6 +15,7 @@ from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED, AbstractFamily
 from jaxglmm.families.beta import Beta, log_beta_kernel
 from jaxglmm.families.search import peak
 from jaxglmm.families.support import TailFunction, with_ends
+from jaxglmm.families.thresholds import in_order
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.unit import Logit
 
@@ -29,9 +30,12 @@ class OrderedBeta(AbstractFamily):
     P(0) = 1 - F(eta - c_1), P(1) = F(eta - c_2) with F the link's inverse, mu = F(eta), and
     phi = (log phi, c_1, log(c_2 - c_1)). The cutoffs F(c_1) and F(c_2) are reported, as by glmmTMB.
     Kubinec (2022), Political Analysis 31:519-536, eq. (4) and (5).
+
+    separate: phi = (log phi, c_1, c_2), so that one cutoff can be held (see `by_parameter`).
     """
 
     link: AbstractLink = Logit()
+    separate: bool = False
 
     name = "ordered_beta"
     support = "unit_closed"
@@ -45,30 +49,55 @@ class OrderedBeta(AbstractFamily):
     )
 
     def natural(self, phi: Array) -> Array:
-        cutoffs = self.link.mean(jnp.stack(_cutpoints(phi)))
+        cutoffs = self.link.mean(jnp.stack(self._cutpoints(phi)))
         return jnp.concatenate([jnp.exp(phi[:1]), cutoffs])
 
     def coordinate(self, number: int, value: float) -> tuple[int, float] | None:
-        """The precision; the cutoffs are not each its own."""
-        return None if number else (0, math.log(value))
+        """The precision, and where they are separate the cutoffs."""
+        if number == 0:
+            return 0, math.log(value)
+        return (number, self._cutpoint(value)) if self.separate else None
+
+    @property
+    def by_parameter(self) -> OrderedBeta:
+        return dataclasses.replace(self, separate=True)
+
+    def beside(self, held: np.ndarray, phi: Array) -> Array:
+        if not self.separate:
+            return phi
+        return jnp.concatenate([phi[:1], in_order(held[1:], phi[1:])])
+
+    def _cutpoint(self, cutoff: float) -> float:
+        if not 0.0 < cutoff < 1.0:
+            raise ValueError("Cutoffs are between 0 and 1.")
+        with jax.enable_x64(True):
+            return float(self.link.predictor(jnp.asarray(cutoff)))
+
+    def _cutpoints(self, phi: Array) -> tuple[Array, Array]:
+        return phi[1], phi[2] if self.separate else phi[1] + jnp.exp(phi[2])
+
+    def _width(self, phi: Array) -> Array:
+        return phi[2] - phi[1] if self.separate else jnp.exp(phi[2])
 
     def phi_of(self, values: Sequence[float]) -> np.ndarray:
         precision, *cutoffs = values
-        if not 0.0 < cutoffs[0] < cutoffs[1] < 1.0:
-            raise ValueError("Cutoffs ascend between 0 and 1.")
-        with jax.enable_x64(True):
-            low, high = np.asarray(self.link.predictor(jnp.asarray(cutoffs)))
-        return np.array([math.log(precision), low, math.log(high - low)])
+        low, high = map(self._cutpoint, cutoffs)
+        if not low < high:
+            raise ValueError("Cutoffs ascend.")
+        return np.array([math.log(precision), low, high if self.separate else math.log(high - low)])
 
     def log_kernel(self, y: Array, eta: Array, phi: Array, weight: Array) -> Array:
         del weight
-        low, high = _cutpoints(phi)
+        low, high = self._cutpoints(phi)
         inside = _inside(y)
         log_mu, log1m_mu = self.link.log_means(eta)
         beta = log_beta_kernel(inside, phi[0] + log_mu, phi[0] + log1m_mu, jnp.exp(phi[0]))
         ends = self.link.log_tail(eta - jnp.where(y == 0.0, low, high), y == 0.0)
-        within = self.link.log_between(eta - high, jnp.exp(phi[2]))
-        return jnp.where(y == inside, within + beta, ends)
+        within = self.link.log_between(eta - high, self._width(phi))
+        found = jnp.where(y == inside, within + beta, ends)
+        if not self.separate:
+            return found
+        return jnp.where(high > low, found, jnp.nan)  # without a response inside none would tell
 
     def log_base(self, y: Array, weight: Array) -> Array:
         del weight
@@ -89,9 +118,9 @@ class OrderedBeta(AbstractFamily):
 
     def _shares(self, eta: Array, phi: Array) -> tuple[Array, Array, Array]:
         """P(0), P(0 < y < 1), P(1)."""
-        low, high = _cutpoints(phi)
+        low, high = self._cutpoints(phi)
         one, zero = self.link.mean(eta - high), jnp.exp(self.link.log1m_mean(eta - low))
-        return zero, jnp.exp(self.link.log_between(eta - high, jnp.exp(phi[2]))), one
+        return zero, jnp.exp(self.link.log_between(eta - high, self._width(phi))), one
 
     def _beta(self) -> Beta:
         return Beta(self.link)
@@ -112,7 +141,7 @@ class OrderedBeta(AbstractFamily):
         """Zero at the ends, which a predictor may make certain."""
         y = jnp.broadcast_to(y, jnp.broadcast_shapes(jnp.shape(y), jnp.shape(eta)))
         inside = _inside(y)
-        low, high = _cutpoints(phi)
+        low, high = self._cutpoints(phi)
         first, last = jnp.minimum(low, 0.0) - _FAR, jnp.maximum(high, 0.0) + _FAR
         at = peak(lambda e: self.log_prob(inside, e, phi, weight), first + 0.0 * y, last + 0.0 * y)
         return jnp.where(y == inside, at[1], 0.0)
@@ -136,19 +165,16 @@ class OrderedBeta(AbstractFamily):
         low = middle - self.link.predictor(1.0 - (zeros + 0.5) / (total + 2.0))
         high = middle - self.link.predictor((ones + 0.5) / (total + 2.0))
         start = jnp.stack([jnp.clip(precision, 0.5, 1e6), high - low])
-        return jnp.stack([jnp.log(start[0]), low, jnp.log(start[1])])
+        last = high if self.separate else jnp.log(start[1])
+        return jnp.stack([jnp.log(start[0]), low, last])
 
     def limit(self, phi: Array, start: Array) -> Array:
         """A cutoff at 0 or 1 (zeros or ones do not occur); a precision of 1e12 is a perfect fit."""
         del start
-        low, high = _cutpoints(phi)
+        low, high = self._cutpoints(phi)
         ends = jnp.minimum(self.link.mean(low), jnp.exp(self.link.log1m_mean(high)))
         bound = jnp.where(ends < _NEVER, BOUNDARY, INTERIOR)
         return jnp.where(phi[0] > jnp.log(1e12), UNBOUNDED, bound)
-
-
-def _cutpoints(phi: Array) -> tuple[Array, Array]:
-    return phi[1], phi[1] + jnp.exp(phi[2])
 
 
 def _inside(y: Array) -> Array:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxglmm.control import Control
 from jaxglmm.covariance import AbstractCovariance
 from jaxglmm.design import Grouping, Problem
 from jaxglmm.errors import InputError
+from jaxglmm.families import AbstractFamily
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.frontend.parameters import Named, Names
 from jaxglmm.restriction import HELD, Restriction, Share
@@ -45,7 +48,7 @@ def restrict(problem: Problem, data: ModelData, control: Control) -> Restricted:
     for group in shared:
         _check_alike(group, problem)
     terms = _coordinates(problem, [named for named, _ in fixed], shared)
-    problem = with_terms(problem, terms)
+    problem = with_terms(problem, terms).replace(family=_law(problem, fixed))
     restriction = _restriction(problem, terms, fixed, shared)
     names = tuple(tuple(named.name for named in group) for group in shared)
     return Restricted(
@@ -81,19 +84,8 @@ def bounds_of(kind: str, structure: AbstractCovariance) -> tuple[float, float]:
 
 def _check_range(named: Named, value: float, problem: Problem) -> None:
     low, high = bounds(named, problem)
-    if named.kind == "family":
-        try:
-            if problem.family.coordinate(named.number, value) is not None:
-                return
-        except (ValueError, ZeroDivisionError):
-            raise InputError(
-                f"Control(fixed=...): '{named.name}' cannot be {value:g}: that is outside of the "
-                f"range of this parameter of the family '{problem.family.name}'."
-            ) from None
-        raise InputError(
-            f"Control(fixed=...): '{named.name}' of the family '{problem.family.name}' cannot be "
-            "held on its own. Leave it out."
-        )
+    if named.vector == "phi":
+        return _check_of_law(named, value, problem.family)
     inside = low <= value <= high if named.kind in _CLOSED else low < value < high
     if not inside:
         raise InputError(
@@ -102,11 +94,50 @@ def _check_range(named: Named, value: float, problem: Problem) -> None:
         )
 
 
+def _check_of_law(named: Named, value: float, law: AbstractFamily) -> None:
+    try:
+        if law.by_parameter.coordinate(named.number, value) is not None:
+            return
+    except (ValueError, ZeroDivisionError):
+        raise InputError(
+            f"Control(fixed=...): '{named.name}' cannot be {value:g}: that is outside of the "
+            f"range of this parameter of the family '{law.name}'."
+        ) from None
+    other = "Use thresholds='flexible'" if named.kind == "threshold" else "Leave it out"
+    raise InputError(
+        f"Control(fixed=...): '{named.name}' of the family '{law.name}' cannot be held on its own. "
+        f"{other}."
+    )
+
+
+def _law(problem: Problem, fixed: list[tuple[Named, float]]) -> AbstractFamily:
+    """The family, by another phi where a parameter that is held is no entry of its own."""
+    law, held = problem.family, [(named, value) for named, value in fixed if named.vector == "phi"]
+    if all(law.coordinate(named.number, value) is not None for named, value in held):
+        return law
+    law = law.by_parameter
+    phi, known = np.zeros(law.num_phi), np.zeros(law.num_phi, bool)
+    for named, value in held:
+        found = law.coordinate(named.number, value)
+        assert found is not None  # checked before
+        phi[found[0]], known[found[0]] = found[1], True
+    try:
+        with jax.enable_x64(True):
+            law.phi_of(law.natural(law.beside(known, jnp.asarray(phi))).tolist())
+    except ValueError:
+        names = " and ".join(f"'{named.name}' at {value:g}" for named, value in held)
+        raise InputError(
+            f"Control(fixed=...): {names} cannot be held together: thresholds and cutoffs ascend "
+            "in the order of the categories."
+        ) from None
+    return law
+
+
 def _check_alike(group: list[Named], problem: Problem) -> None:
     """Fixed effects of one formula, or covariance parameters of one kind."""
     first = group[0]
     for other in group[1:]:
-        alike = first.kind == other.kind != "family"
+        alike = first.kind == other.kind and first.vector != "phi"
         if alike and first.kind == "fixed":
             alike = problem.predictors[first.number] == problem.predictors[other.number]
         if not alike:

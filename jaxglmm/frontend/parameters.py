@@ -84,9 +84,10 @@ def _row(group: str, term: TermData, parameter: Parameter) -> Row:
 class Named(NamedTuple):
     """A parameter by its name.
 
-    kind: "fixed", "family", or that of a covariance parameter; term: number of the random term;
-    number: of the column of X, of the parameter of its term, or of that of the law; group: its
-    grouping factor; slope: of the main formula, and no intercept.
+    kind: "fixed", "threshold", "family", or that of a covariance parameter; term: number of the
+    random term; number: of the column of X, of the parameter of its term, or of that of the law,
+    whose thresholds come first; group: its grouping factor; slope: of the main formula, and no
+    intercept.
     """
 
     name: str
@@ -98,7 +99,7 @@ class Named(NamedTuple):
 
     @property
     def vector(self) -> str:
-        return {"fixed": "beta", "family": "phi"}.get(self.kind, "theta")
+        return {"fixed": "beta", "threshold": "phi", "family": "phi"}.get(self.kind, "theta")
 
 
 class Names:
@@ -111,17 +112,20 @@ class Names:
                 zip(data.fixed_components, data.fixed_names, strict=True)
             )
         ]
+        cuts = threshold_names(data.categories)
+        self.all += [Named(name, "threshold", -1, k) for k, name in enumerate(cuts)]
         self.dropped = {plain(name): name for name in data.dropped_columns}
         sizes = [len(t.covariance.parameters) for g in problem.groupings for t in g.terms]
         places = [(term, number) for term, size in enumerate(sizes) for number in range(size)]
-        places += [(-1, number) for number in range(len(problem.family.phi_names))]
+        first = problem.family.num_thresholds
+        places += [(-1, first + number) for number in range(len(problem.family.phi_names))]
         rows = covariance_rows(data, problem)
         self.all += [
             Named(row.name, row.kind, *place, row.group)
             for row, place in zip(rows, places, strict=True)
         ]
         self.places: dict[str, list[Named]] = {}
-        also = [()] * len(data.fixed_names) + [_aliases(row) for row in rows]
+        also = [()] * (len(self.all) - len(rows)) + [_aliases(row) for row in rows]
         for named, others in zip(self.all, also, strict=True):
             for name in {plain(named.name), *map(plain, others)}:
                 self.places.setdefault(name, []).append(named)

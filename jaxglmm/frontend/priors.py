@@ -106,7 +106,7 @@ def _place(named: Named, problem: Problem) -> int:
     sizes = [len(t.covariance.parameters) for g in problem.groupings for t in g.terms]
     if named.vector == "theta":
         return sum(sizes[: named.term]) + named.number
-    return sum(sizes) + problem.family.num_thresholds + named.number
+    return sum(sizes) + named.number
 
 
 def _check(named: Named, density: AbstractPrior, problem: Problem, held: Mapping[str, Any]) -> None:
@@ -120,7 +120,7 @@ def _check(named: Named, density: AbstractPrior, problem: Problem, held: Mapping
             f"priors: method='{problem.method}' takes the fixed effects for inner variables; a "
             f"prior of '{named.name}' needs method='laplace'."
         )
-    signed = named.kind in ("fixed", "corr") or named.name in problem.family.signed
+    signed = named.kind in ("fixed", "threshold", "corr") or named.name in problem.family.signed
     if density.positive and signed:
         raise InputError(
             f"priors: {type(density).__name__} is a density of positive parameters, but "

@@ -51,9 +51,10 @@ def fixed_effects(
     thresholds = threshold_names(fit.data.categories)
     values, errors = _thresholds(fit, others)
     estimate = np.concatenate([beta, values], axis=-1)
-    held = [name in fit.held for name in fit.data.full_names]
-    own = np.where(held, np.nan, np.diagonal(covariance, axis1=-2, axis2=-1))
-    result = wald(estimate, np.concatenate([own, errors**2], axis=-1), level, df)
+    held = [name in fit.held for name in [*fit.data.full_names, *thresholds]]
+    own = np.diagonal(covariance, axis1=-2, axis2=-1)
+    variances = np.where(held, np.nan, np.concatenate([own, errors**2], axis=-1))
+    result = wald(estimate, variances, level, df)
     return _table(
         models,
         {

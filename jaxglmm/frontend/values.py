@@ -90,9 +90,7 @@ def _changed_theta(
 def _changed_phi(
     where: str, params: Params, values: Mapping[Named, float], problem: Problem
 ) -> np.ndarray:
-    """The law's thresholds stand before its other parameters."""
-    first = problem.family.num_thresholds
-    new = {first + named.number: v for named, v in values.items() if named.vector == "phi"}
+    new = {named.number: v for named, v in values.items() if named.vector == "phi"}
     if not new:
         return np.array(params.phi, float)
     before = problem.family.natural(jnp.asarray(params.phi))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -54,14 +55,37 @@ def test_natural_parameters(name):
     family = families.get(name)
     assert family.num_phi == len(LAWS[name].natural)
     np.testing.assert_allclose(family.natural(LAWS[name].phi), LAWS[name].natural, rtol=1e-14)
-    own = np.asarray(LAWS[name].natural).reshape(-1)[family.num_thresholds :]
-    for number, value in enumerate(own):  # by which a parameter is held
-        found = family.coordinate(number, float(value))
-        assert found is not None or name == "ordered_beta"
-        if found is not None:
-            np.testing.assert_allclose(found, (number, LAWS[name].phi[number]), rtol=1e-14)
     natural = np.asarray(LAWS[name].natural).reshape(-1).tolist()
     np.testing.assert_allclose(family.phi_of(natural), LAWS[name].phi, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", families.REGISTRY)
+def test_parameters_that_can_be_held(name):
+    law, family = LAWS[name], families.get(name)
+    natural = np.asarray(law.natural).reshape(-1).tolist()
+    for form in (family, family.by_parameter):
+        phi = form.phi_of(natural)
+        np.testing.assert_allclose(form.natural(jnp.asarray(phi)), natural, rtol=1e-13)
+        found = [form.coordinate(number, value) for number, value in enumerate(natural)]
+        known = [place for place in found if place is not None]
+        np.testing.assert_allclose([value for _, value in known], phi[[k for k, _ in known]])
+        assert len(known) == len(natural) or form != family.by_parameter
+        y, eta, weight = points(family)
+        here = jax.vmap(form.log_prob, (0, 0, None, 0))(y, eta, jnp.asarray(phi), weight)
+        there = jax.vmap(family.log_prob, (0, 0, None, 0))(y, eta, law.phi, weight)
+        np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["cumulative", "ordered_beta"])
+def test_cuts_out_of_order_have_no_density(name):
+    law = families.get(name).by_parameter
+    phi = law.phi_of(np.asarray(LAWS[name].natural).reshape(-1).tolist())
+    phi[-2:] = phi[-2:][::-1]
+    y = jnp.asarray(1.0 if name == "cumulative" else 0.4)
+    assert np.isnan(law.log_prob(y, jnp.asarray(0.3), jnp.asarray(phi), jnp.asarray(1.0)))
+    held = np.arange(law.num_phi) == law.num_phi - 1
+    moved = np.asarray(law.beside(held, jnp.asarray(phi)))
+    assert moved[-1] == phi[-1] and np.all(np.diff(moved[-2:]) > 0)
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ def _one(fit: GLMM, design: Design, number: int, name: str, value: float) -> Fol
             return None
         return Followed(name, value, (-np.inf, np.inf), Chosen(linear, none), -1)
     place = _natural_place(fit, number - p)
-    own = place - thresholds_among(fit.family, num_natural).stop
-    entry = _entry(fit, own, value) if own >= 0 else None
+    among = thresholds_among(fit.family, num_natural)
+    entry = _entry(fit, place - among.start, value) if place >= among.stop else None
     if entry is not None:
         slope = fit.natural.jacobian[place, len(fit.estimate.params.theta) + entry]
         sign = -1.0 if slope < 0 else 1.0
