@@ -38,11 +38,14 @@ FURTHER = (
 )
 BERNOULLI = "binomial, one trial"
 _POSITIVE = ("positive", "nonnegative")
-# Where Laplace's approximation itself shows with 15 rows a group: the same by quadrature.
+# Where Laplace's approximation itself shows with 15 rows a group: the same by quadrature. Of a
+# variable without bounds they say little where its mean lies between bounds.
 POINTS = 11
-BY_QUADRATURE = tuple(
-    f"{law}@agq"
-    for law in ("truncated_nbinom1", "gaussian:log", "student_t:log", "skew_normal:log")
+_ON_THE_LINE = ("gaussian", "student_t", "skew_normal")
+_BENT = ("log", "logit", "probit", "cloglog", "loglog", "cauchit", "sqrt")
+BY_QUADRATURE = (
+    *(f"{law}@agq" for law in ("inverse_gaussian", "truncated_nbinom1", "truncated_nbinom2:sqrt")),
+    *(f"{law}:{link}@agq" for law in _ON_THE_LINE for link in _BENT),
 )
 # Of the quadrature: a density of this law is a sum over 80 counts.
 FEW_NODES = {"compois": 11}
