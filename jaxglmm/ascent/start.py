@@ -113,7 +113,8 @@ def _spread_out(
     finds next to no random effects. The transformed responses r have the errors 1 / W of the law,
     which hardly count beside the variance v of everything else: a linear model with the weights
     1 / (1 / W + v), whose variances have the same moments. Its coefficients are those given the
-    random effects.
+    random effects. Where it finds less of these than the means do, the counts differ within the
+    levels (overdispersion), and the means are the better guide.
     """
     far = rows.family.link.predictor(mean)
     (s,), (weight,) = _derivatives(rows, (far,), jnp.zeros((0,), rows.dtype))
@@ -136,8 +137,14 @@ def _spread_out(
     w = weighted(variance)
     found = _moment_sds(rows, (w * (r - fixed_change(rows, own)[0]),), (w,))
     spread = total(rows, jnp.where(known, variance / (variance + error), 0.0)) > _SPREAD * count
+    better = spread & (_size(found) > _size(sds))
     pairs = zip(found, sds, strict=True)
-    return jnp.where(spread, own, beta), tuple(jnp.where(spread, a, b) for a, b in pairs)
+    return jnp.where(better, own, beta), tuple(jnp.where(better, a, b) for a, b in pairs)
+
+
+def _size(sds: tuple[Array, ...]) -> Array:
+    """The sum of all variances."""
+    return jnp.sum(jnp.concatenate(sds) ** 2)
 
 
 def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, Predictors]:
