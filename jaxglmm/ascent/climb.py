@@ -24,6 +24,7 @@ from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
+_LONGER = 2.0  # times a step that was taken (72 covariance parameters at their bounds: 46 for 62)
 _NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point,
 _NEAR_IF_DEAR = 1e-4  # and 1e-3 with a rough one
 
@@ -158,13 +159,17 @@ def advance(objective: AbstractObjective, state: Climb, ends: Ends) -> Climb:
     certified = (state.certified | plan.due) & (promise < ends.tolerance)
     last = _is_last(third, promise, ends)
     shorter = _shorter(state.length, state.promise, trial.point.value - at.value)
+    # After a short step a whole one seldom succeeds at once.
+    longer = jnp.where(state.forced, 1.0, _LONGER * state.length)
     return Climb(
         at=here,
         curved=curved,
         kept=trial.kept,
         metric=metric,
         promise=promise,
-        length=jnp.where(accept, objective.reach(metric @ here.gradient), shorter),
+        length=jnp.where(
+            accept, jnp.minimum(objective.reach(metric @ here.gradient), longer), shorter
+        ),
         sharp=jnp.where(accept, trial.exact, state.sharp),
         third=jnp.where(accept, third, state.third),
         age=jnp.where(plan.due, 0, state.age + accept),

@@ -132,7 +132,7 @@ class LaplaceObjective(AbstractObjective):
         return Evaluation(point, at.pieces, keep, passes, left < tight(rows))
 
     def reach(self, step: Array) -> Array | float:
-        """Up to `_FARTHEST` in the law's own parameters and every linear predictor behind the first.
+        """Up to `_FARTHEST` in the law's parameters and every linear predictor behind the first.
 
         These are logarithms and logits, and start near. Where their random effects are weakly
         identified the Hessian may be next to singular, and a step lead to dispersions of exp(-800)

@@ -114,6 +114,10 @@ class AbstractFactor(abc.ABC):
     def solve(self, factor: Any, g: Effects) -> Effects:
         """H^-1 g."""
 
+    def solve_each(self, factor: Any, columns: Effects) -> Effects:
+        """H^-1 g of every g along a leading axis; nothing where there are no random effects."""
+        return jax.lax.map(lambda g: self.solve(factor, g), columns) if columns else ()
+
     @abc.abstractmethod
     def logdet(self, factor: Any) -> Array:
         """log det H."""

@@ -139,7 +139,7 @@ class BorderedFactor(AbstractFactor):
         return self._eliminate(self.base.factorise_safely(H.inner), H, safe=True)
 
     def _eliminate(self, inner: Any, H: Bordered, *, safe: bool) -> Eliminated:
-        V = _each(lambda c: self.base.solve(inner, c), H.border)
+        V = self.base.solve_each(inner, H.border)
         explained = sum((_pairs(c, v) for c, v in zip(H.border, V, strict=True)), 0.0 * H.corner)
         S = H.corner - explained
         return Eliminated(inner, V, joined.cholesky(0.5 * (S + S.T), safe=safe))
@@ -184,7 +184,7 @@ class BorderedFactor(AbstractFactor):
 
         def parts(d: Bordered) -> tuple[Effects, Effects, Array]:
             G = jax.lax.map(lambda column: self.times(d, column), P.U)
-            solved = _each(lambda g: self.base.solve(factor.inner, g), G[:-1])
+            solved = self.base.solve_each(factor.inner, G[:-1])
             return G[:-1], solved, add(_pairs(a, b) for a, b in zip(P.U, G, strict=True))
 
         G, solved, squares = jax.lax.map(parts, moved)

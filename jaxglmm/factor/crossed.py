@@ -158,6 +158,10 @@ class CrossedFactor(AbstractFactor):
         first = small.solve(factor.lower, g[0]) - jnp.einsum("ilr,r->il", factor.V, inner)
         return (first, *joined.split(inner, joined.latent(self.groupings[1:])))
 
+    def solve_each(self, factor: Eliminated, columns: Effects) -> Effects:
+        """All at once: LAPACK's loop over the levels is gone through once."""
+        return jax.vmap(lambda g: self.solve(factor, g))(columns)
+
     def logdet(self, factor: Eliminated) -> Array:
         return small.logdet(factor.lower) + joined.logdet(factor.schur.diagonal)
 

@@ -52,7 +52,7 @@ def entry(M: Stack, i: int, j: int) -> Array:
 
 
 def cholesky(M: Stack, *, safe: bool) -> Stack:
-    """Lower Cholesky factors.
+    """Lower Cholesky factors L; of wide matrices their inverses, which all functions of L take.
 
     Without `safe`, a matrix that is not positive definite gets NaN. With it, pivots below 0.01
     (a sum of I and a positive semidefinite matrix has none below 1) are replaced by 1 + |pivot|,

@@ -16,34 +16,36 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def cholesky(M: Array, *, safe: bool) -> Array:
-    """Lower Cholesky factors; where there is none, NaN or (`safe`) that of a diagonal matrix that
-    dominates the one that failed (Gershgorin)."""
+    """Inverses L^-1 of lower Cholesky factors; where there is none, NaN or (`safe`) that of a
+    diagonal matrix that dominates the one that failed (Gershgorin).
+
+    LAPACK takes the levels one by one, whatever is asked of it: with the inverses all that follows
+    is products.
+    """
     L = lax.linalg.cholesky(M)
-    if not safe:
-        return L
-    bound = jnp.sqrt(1.0 + jnp.sum(jnp.abs(M), axis=-1))
-    stand_in = bound[..., None] * jnp.eye(M.shape[-1], dtype=M.dtype)
-    failed = ~jnp.all(jnp.isfinite(L), axis=(-2, -1), keepdims=True)
-    return jnp.where(failed, stand_in, L)
-
-
-def substitute(L: Array, g: Array, *, transposed: bool) -> Array:
-    """L^-1 g, or L'^-1 g if `transposed`; g has shape (q, level)."""
-    right = g.T[..., None]
-    x = lax.linalg.triangular_solve(L, right, left_side=True, lower=True, transpose_a=transposed)
-    return x[..., 0].T
-
-
-def inverse(L: Array) -> Array:
-    """(L L')^-1."""
+    if safe:
+        bound = jnp.sqrt(1.0 + jnp.sum(jnp.abs(M), axis=-1))
+        stand_in = bound[..., None] * jnp.eye(M.shape[-1], dtype=M.dtype)
+        failed = ~jnp.all(jnp.isfinite(L), axis=(-2, -1), keepdims=True)
+        L = jnp.where(failed, stand_in, L)
     eye = jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape)
-    x = lax.linalg.triangular_solve(L, eye, left_side=True, lower=True)
-    return lax.linalg.triangular_solve(L, x, left_side=True, lower=True, transpose_a=True)
+    return lax.linalg.triangular_solve(L, eye, left_side=True, lower=True)
 
 
-def logdet(L: Array) -> Array:
+def substitute(R: Array, g: Array, *, transposed: bool) -> Array:
+    """R g, or R' g if `transposed`, R = L^-1; g has shape (q, level)."""
+    across = "lji,jl->il" if transposed else "lij,jl->il"
+    return jnp.einsum(across, R, g, precision=lax.Precision.HIGHEST)
+
+
+def inverse(R: Array) -> Array:
+    """(L L')^-1 = R' R."""
+    return matmul(jnp.swapaxes(R, -2, -1), R)
+
+
+def logdet(R: Array) -> Array:
     """Sum over all matrices of log det(L L'), a scalar."""
-    return 2.0 * jnp.sum(jnp.log(jnp.diagonal(L, axis1=-2, axis2=-1)))
+    return -2.0 * jnp.sum(jnp.log(jnp.diagonal(R, axis1=-2, axis2=-1)))
 
 
 def congruence(A: Array, T: Array) -> Array:
