@@ -24,7 +24,6 @@ from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
-_LONGER = 2.0  # times a step that was taken (72 covariance parameters at their bounds: 46 for 62)
 _NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point,
 _NEAR_IF_DEAR = 1e-4  # and 1e-3 with a rough one
 
@@ -159,8 +158,10 @@ def advance(objective: AbstractObjective, state: Climb, ends: Ends) -> Climb:
     certified = (state.certified | plan.due) & (promise < ends.tolerance)
     last = _is_last(third, promise, ends)
     shorter = _shorter(state.length, state.promise, trial.point.value - at.value)
-    # After a short step a whole one seldom succeeds at once.
-    longer = jnp.where(state.forced, 1.0, _LONGER * state.length)
+    # After a short step a whole one seldom succeeds at once (72 covariance parameters, some at
+    # their bounds: 46 evaluations for 62).
+    longer = jnp.maximum(2.0 * state.length, jnp.sqrt(state.length))
+    longer = jnp.where(state.forced, 1.0, longer)
     return Climb(
         at=here,
         curved=curved,

@@ -26,6 +26,7 @@ from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED
 from jaxglmm.marginal import criterion, laplace
 from jaxglmm.marginal.inside import constant, inward, outward, places
 from jaxglmm.marginal.pseudo import from_working
+from jaxglmm.needed import where_needed
 from jaxglmm.params import Params, flatten, free_params, log_prior, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.restriction import HELD
@@ -56,7 +57,7 @@ def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
     if control.staged:
         first = _staged(rows, first, control)
     end = choose_route(rows).up(rows, first, ends(rows, control))
-    return estimate(rows, begin, end, control.max_iterations)
+    return estimate(rows, begin, end, ends(rows, control))
 
 
 def _by_pseudo_data(rows: Rows, given: Params | None, control: Control) -> Estimate:
@@ -68,7 +69,8 @@ def _by_pseudo_data(rows: Rows, given: Params | None, control: Control) -> Estim
     begin = start(found.pseudo.random_only)._replace(information=own.information)
     top = found.maximum
     iterations = jnp.where(top.certified, found.iterations, control.max_iterations)
-    end = estimate(found.pseudo, begin, top._replace(iterations=iterations), control.max_iterations)
+    top = top._replace(iterations=iterations)
+    end = estimate(found.pseudo, begin, top, ends(rows, control))
     return of_law(rows, dataclasses.replace(end, iterations=found.iterations))
 
 
@@ -107,8 +109,9 @@ def ends(rows: Rows, control: Control, unchanged: float = 0.0) -> Ends:
     return Ends(tolerance, control.max_iterations, unchanged)
 
 
-def estimate(rows: Rows, begin: Start, end: Maximum, max_iterations: int) -> Estimate:
-    """Rectified parameters and a status; `begin` tells what is small and what is far."""
+def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
+    """Rectified parameters and a status; `begin` tells what is small and what is far, `ended` when
+    the ascent did."""
     params, u, signs = _rectify(rows, end.params, end.u)
     share = share_of(rows, params.beta.shape[0])
     if share is not None:
@@ -117,11 +120,15 @@ def estimate(rows: Rows, begin: Start, end: Maximum, max_iterations: int) -> Est
     gradient = end.gradient * signs
     smallest = curvature.smallest(-curved)
     singular = _is_singular(rows.random_only, params, u)
-    limit = _limit(rows, params.phi, begin, curved, end.certified)
-    stuck = ~end.certified & (end.iterations < max_iterations)
+    certified = end.certified
+    if rows.family.num_phi:
+        certified = certified | _settled(rows, certified, curved, gradient, ended.tolerance)
+    limit = _limit(rows, params.phi, begin, curved, certified)
+    stuck = ~certified & (end.iterations < ended.max_iterations)
     separated = _is_separated(rows.random_only, begin, params, u, curved)
     unknown = _is_unknown(begin, curved)
-    flat = (smallest < _FLAT) | ~jnp.all(_known_of_law(rows, curved))
+    flat = (smallest < _FLAT) | ~jnp.all(_known(rows, curved))
+    end = end._replace(certified=certified)
     code = _status(end, flat, smallest, separated, singular, limit, stuck, unknown)
     prior = None if rows.prior is None else log_prior(rows, params)
     value = end.value if prior is None else end.value - prior
@@ -163,8 +170,8 @@ def _rectify(rows: Rows, params: Params, u: Effects) -> tuple[Params, Effects, A
     return rectified, turned, jnp.concatenate(ones)
 
 
-def _known_of_law(rows: Rows, hessian: Array) -> Array:
-    """Of which of the law's own parameters that are estimated the responses tell anything.
+def _known(rows: Rows, hessian: Array) -> Array:
+    """Of which parameters the responses tell anything: all but some of the law's own, maybe.
 
     These are logarithms or without units, so that what is told is judged by its size: beside a
     diagonal that is rounding, rounding is much.
@@ -175,7 +182,30 @@ def _known_of_law(rows: Rows, hessian: Array) -> Array:
         first = hessian.shape[0] - rows.restriction.num_free
     else:
         first = hessian.shape[0] - rows.num_theta - rows.family.num_phi
-    return -jnp.diagonal(hessian)[first + np.asarray(own, int)] > _NOTHING
+    of_law = np.isin(np.arange(hessian.shape[0]), first + np.asarray(own, int))
+    return ~of_law | (-jnp.diagonal(hessian) > _NOTHING)
+
+
+def _settled(
+    rows: Rows, certified: Array, hessian: Array, gradient: Array, tolerance: float
+) -> Array:
+    """Whether an ascent that was not certified is at a maximum in all parameters that the responses
+    tell anything of, and level in the others: rounding alone moves these.
+
+    (Level: the log-likelihood of a perfect fit rises evenly with the logarithm of its dispersion.)
+    """
+    known = _known(rows, hessian)
+
+    def among_known(of: tuple[Array, Array]) -> Array:
+        both = known[:, None] & known[None, :]
+        bent = jnp.where(both, -of[0], jnp.eye(known.size, dtype=hessian.dtype))
+        slope = jnp.where(known, of[1], 0.0)
+        decrement = slope @ curvature.metric(bent) @ slope
+        level = jnp.all(known | (of[1] ** 2 < tolerance))
+        return level & (curvature.smallest(bent) > _FLAT) & (decrement < tolerance)
+
+    needed = ~certified & ~jnp.all(known)
+    return where_needed(needed, among_known, (hessian, gradient), jnp.asarray(False))
 
 
 def _limit(rows: Rows, phi: Array, begin: Start, hessian: Array, certified: Array) -> Array:
@@ -190,7 +220,7 @@ def _limit(rows: Rows, phi: Array, begin: Start, hessian: Array, certified: Arra
         phi = jnp.where(rows.restriction.held[rows.num_theta :], begin.params.phi, phi)
         return rows.family.limit(phi, start)
     limit = rows.family.limit
-    known = _known_of_law(rows, hessian)
+    known = _known(rows, hessian)[hessian.shape[0] - phi.shape[0] :]
     here = limit(phi, start)
     onward = limit(jnp.where(known, phi, start + _ONWARD * (phi - start)), start)
     endless = limit(jnp.where(known, phi, start), start) == UNBOUNDED

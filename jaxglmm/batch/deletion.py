@@ -62,7 +62,7 @@ def step_many(
         at = objective.move(state.at, state.curved, step, 0.5 * state.promise)
         top = state._replace(at=at, certified=jnp.isfinite(state.promise))
         begun = start(rows.random_only)
-        return estimate(mine, begun, route.maximum(mine, prepared, top), control.max_iterations)
+        return estimate(mine, begun, route.maximum(mine, prepared, top), end)
 
     return in_blocks(one, own, count, width)
 

@@ -86,7 +86,7 @@ def maximise_many(
 
     def finish(of: tuple[Own, Any, Any]) -> Estimate:
         mine, (from_, _) = own_rows(rows, of[0]), merge(of[1])
-        return estimate(mine, from_, of[2], control.max_iterations)
+        return estimate(mine, from_, of[2], climb.ends)
 
     return in_blocks(finish, (own, prepared, tops), count, width)
 

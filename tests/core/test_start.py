@@ -174,3 +174,32 @@ def test_fits_of_responses_of_very_different_size(seed: int) -> None:
     estimate = fit(of_large_variance("gamma", seed, 60, 5))
     assert estimate.status == status.CONVERGED
     assert abs(estimate.params.phi[0] + np.log(2.0)) < 1.0
+
+
+@pytest.mark.parametrize("size", [2.0, 8.0])
+def test_overdispersed_counts_start_from_the_fit_of_their_means(size):
+    """Counts that differ within the levels by more than their law's error say little of them."""
+    rng = np.random.default_rng(1)
+    codes, x = np.repeat(np.arange(50), 20).astype(np.int32), rng.normal(size=1000)
+    mu = np.exp(0.8 + 0.3 * x + 0.4 * rng.normal(size=50)[codes])
+    y = rng.negative_binomial(size, size / (size + mu)) * 1.0
+    X = np.column_stack([np.ones(1000), x])
+    groups = (grouping(codes, np.ones((1000, 1))),)
+    problem = make_problem(y, X, families.get("poisson"), groups)
+    found = fit(problem)
+    sd = params_at_start(problem).theta[0]
+    assert found.params.theta[0] / 1.3 < sd < 1.3 * found.params.theta[0]
+    assert found.iterations <= 5
+
+
+def test_no_step_leaves_a_law_far_behind():
+    """Counts of less spread than Poisson's: a first step of -3 in log phi led to a law on next to
+    one count, whose modes took a hundred passes of the mode finder."""
+    rng = np.random.default_rng(3)
+    codes = np.repeat(np.arange(30), 10).astype(np.int32)
+    mu = np.exp(1.0 + 0.5 * rng.normal(size=30)[codes])
+    y = np.round(mu * rng.gamma(9.0, 1 / 9.0, 300))
+    groups = (grouping(codes, np.ones((300, 1))),)
+    problem = make_problem(y, np.ones((300, 1)), families.get("compois"), groups)
+    found = fit(problem)
+    assert found.status == status.CONVERGED and found.passes <= 4 * (found.iterations + 1)
