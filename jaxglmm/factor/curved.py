@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.arrays import add
-from jaxglmm.factor.joined import Extent
+from jaxglmm.factor.joined import Extent, symmetric_product
 
 
 class Filled(NamedTuple):
@@ -41,7 +41,7 @@ def along_factors(at: Filled, moved: tuple[Array, ...]) -> Array:
     gets U_u U_u' more, N gets k U_u' and R gets k k': `beside` is (k, U_u).
     """
     P, N = at.P, at.K @ at.P
-    rest = at.A - N @ at.K.T
+    rest = at.A - symmetric_product(N, at.K)
     if at.beside is not None:
         k, U = at.beside
         P, N, rest = P + U @ U.T, N + k @ U.T, rest - k @ k.T

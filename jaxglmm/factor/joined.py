@@ -86,6 +86,15 @@ def diagonal_blocks(matrix: Array, groupings: Groupings) -> Effects:
     return tuple(blocks)
 
 
+def symmetric_product(X: Array, Y: Array) -> Array:
+    """X Y', which is known to be symmetric: of a large one three of its four blocks are computed."""
+    half = X.shape[0] // 2
+    if half <= _HALVED:
+        return X @ Y.T
+    first, rest = X[:half] @ Y[:half].T, X[half:] @ Y.T
+    return jnp.concatenate([jnp.concatenate([first, rest[:, :half].T], axis=1), rest])
+
+
 def cholesky(matrix: Array, *, safe: bool) -> Array:
     """Lower Cholesky factor; where there is none, NaN or (`safe`) that of a diagonal matrix that
     dominates the one that failed (Gershgorin)."""
