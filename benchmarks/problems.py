@@ -139,7 +139,7 @@ def _of_each_law() -> tuple[Problem, ...]:
         return Problem(f"{family}_{num_rows}", title, family, "y", "x", ("g",), load, trials=trials)
 
     small = tuple(problem(family, 1_000, 50) for family in OWN)
-    return (*small, problem("tweedie", 5_000, 250), problem("nbinom2", 30_000, 1_000))
+    return (*small, problem("nbinom2", 30_000, 1_000))
 
 
 def _large() -> tuple[Problem, ...]:

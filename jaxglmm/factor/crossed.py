@@ -216,7 +216,8 @@ class CrossedFactor(AbstractFactor):
         eye = jnp.eye(factor.V.shape[-1], dtype=full.dtype)
         U = jnp.concatenate([-factor.V.reshape(-1, eye.shape[0]), eye])
         own = _dense(small.inverse(factor.lower))
-        P = joined.symmetric_product(U @ factor.schur.matrix, U).at[: own.shape[0], : own.shape[0]].add(own)
+        P = joined.symmetric_product(U @ factor.schur.matrix, U)
+        P = P.at[: own.shape[0], : own.shape[0]].add(own)
         more = None
         if beside is not None:
             k, U = (jax.vmap(joined.join, out_axes=1)(columns) for columns in beside)

@@ -87,7 +87,7 @@ def diagonal_blocks(matrix: Array, groupings: Groupings) -> Effects:
 
 
 def symmetric_product(X: Array, Y: Array) -> Array:
-    """X Y', which is known to be symmetric: of a large one three of its four blocks are computed."""
+    """X Y', known to be symmetric: of a large one three of its four blocks are computed."""
     half = X.shape[0] // 2
     if half <= _HALVED:
         return X @ Y.T

@@ -76,7 +76,7 @@ class AbstractFamily(AbstractDistribution):
     phi_names: ClassVar[tuple[str, ...]] = ()
     signed: ClassVar[tuple[str, ...]] = ()  # those among them that may be negative
     num_predictors: ClassVar[int] = 1
-    num_nodes: ClassVar[int] = 1  # of the sum that a row's density takes
+    num_nodes: ClassVar[int] = 1  # exponentials of the sum that a row's density takes
     elementwise: ClassVar[bool] = False
     zeros: ClassVar[Zeros] = "refused"
     dispersed: ClassVar[bool] = False

@@ -44,7 +44,7 @@ class Tweedie(AbstractFamily):
     dispersed = True
     elementwise = True
     peaks_at_mean = True
-    num_nodes = NUM_TERMS
+    num_nodes = 3 * NUM_TERMS  # a log Gamma is worth two exponentials
     at_limit = "power is 1 or 2: near 2 'gamma' fits as well."
 
     def __post_init__(self) -> None:

@@ -52,10 +52,10 @@ SIDE_BY_SIDE = {
 # several factors there is more to do for each (grouseticks, three: 3.6 instead of 5.3 s to compile,
 # but 9 instead of 3 ms to run).
 _SMALL = 12_000
-# Laws that sum a series in every row are compiled alike up to as many rows: on 1,000 compois takes
-# 3.0 instead of 4.4 s to trace and compile and 0.16 instead of 0.04 s to run, tweedie 2.5 instead
-# of 3.5 s, and 0.05 instead of 0.02 s. Of larger tables they get some optimisations; all make it no
-# faster.
+# A law that sums a series in every row is compiled alike up to as many rows where each term is an
+# exponential (compois on 1,000: 3.0 instead of 4.4 s to trace and compile, 0.16 instead of 0.04 s
+# to run), and gets some optimisations from fewer on where there is more to a term (tweedie). All
+# make it no faster.
 _SMALL_SERIES = 80 * _SMALL
 _ON_SERIES = 1
 # Over more numbers than this temporaries are counted in GiB. In an order that frees them early they
