@@ -11,8 +11,8 @@ from jaxglmm.frontend.checks import is_finite
 _FORM = "Give the thresholds by the categories on their sides, {'low|mid': -1.0, 'mid|high': 0.5}."
 
 
-def thresholds_by_name(given: Mapping[str, Any]) -> tuple[dict[str, float], tuple[Any, ...]]:
-    """The thresholds among parameters, ascending, and the categories that they part.
+def categories_by_thresholds(given: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The categories that the thresholds among parameters part, in their order.
 
     A threshold is called `low|mid` as in the tables. Categories that are all whole numbers are
     integers, else text.
@@ -33,7 +33,7 @@ def thresholds_by_name(given: Mapping[str, Any]) -> tuple[dict[str, float], tupl
             f"category to the next. {_FORM}"
         )
     whole = all(label.lstrip("-").isdecimal() for label in labels)
-    return cuts, tuple(map(int, labels)) if whole else tuple(labels)
+    return tuple(map(int, labels)) if whole else tuple(labels)
 
 
 def _sides(name: Any) -> tuple[str, str] | None:

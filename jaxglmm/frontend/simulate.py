@@ -12,7 +12,7 @@ from jaxglmm import families
 from jaxglmm.design import Problem
 from jaxglmm.errors import InputError
 from jaxglmm.families import AbstractFamily, Cumulative
-from jaxglmm.frontend.categories import thresholds_by_name
+from jaxglmm.frontend.categories import categories_by_thresholds
 from jaxglmm.frontend.cumulative import with_categories, with_spacing
 from jaxglmm.frontend.draws import draws_of
 from jaxglmm.frontend.formula import parse
@@ -149,18 +149,16 @@ def _with_params(
             "params: expected a dict of names and values, such as {'Intercept': 1.0, 'sigma': 2.0},"
             f" or jaxglmm.Params, got {type(params).__name__}."
         )
-    cuts: dict[str, float] = {}
     if isinstance(law, Cumulative):
         if isinstance(params, Params):
             flexible = law.thresholds == "flexible"
             number = np.size(params.phi) + 1 if flexible else law.num_categories
             categories: tuple[Any, ...] = tuple(range(1, number + 1))
         else:
-            cuts, categories = thresholds_by_name(params)
+            categories = categories_by_thresholds(params)
         data = dataclasses.replace(data, categories=categories)
         law = with_categories(law, data)
     problem = problem_of(law, data, groupings_of(data), pattern=Independent())
     if isinstance(params, Params):
         return problem, data, given_params("params", params, problem)
-    rest = {name: value for name, value in params.items() if name not in cuts}
-    return problem, data, params_by_name(rest, problem, data, tuple(cuts.values()))
+    return problem, data, params_by_name(params, problem, data)

@@ -24,13 +24,10 @@ from jaxglmm.simulation import make_source
 _PROBE = {"sd": 1.0, "corr": 0.0, "range": 1.0, "shape": 1.0}
 
 
-def params_by_name(
-    given: Mapping[str, Any], problem: Problem, data: ModelData, thresholds: tuple[float, ...] = ()
-) -> Params:
+def params_by_name(given: Mapping[str, Any], problem: Problem, data: ModelData) -> Params:
     """The parameters of which the tables would show these values.
 
-    An InputError names those that are missing or unknown, and what is out of range. Thresholds of
-    an ordinal response are no part of `given`.
+    An InputError names those that are missing or unknown, and what is out of range.
     """
     known = Names(problem, data)
     _check_structures(problem, data)
@@ -48,7 +45,7 @@ def params_by_name(
     return Params(
         beta=np.array(of("beta"), float),
         theta=np.concatenate([np.zeros(0), *theta]),
-        phi=_phi(problem, [*thresholds, *of("phi")]),
+        phi=_phi(problem, of("phi")),
     )
 
 
