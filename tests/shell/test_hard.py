@@ -41,3 +41,15 @@ def test_the_best_of_many_starts():
     batch, Y, _ = hard.fit_cell(cell, 75)
     found = hard.try_starts(cell, batch, Y, [40])
     assert found[0].well > 0 and found[0].gap < hard.APART
+
+
+@pytest.mark.slow
+def test_a_dispersion_that_the_effects_of_rows_take_over():
+    """It goes to zero, and the ascent ends where its rounding hides the maximum: five of these
+    ended as `nonfinite`, with a maximum at the boundary."""
+    name = "gamma crossed, 20 x 1, sigma 1, mean 1e6, x 1e6"
+    cell = next(cell for cell in grid.cells() if cell.name == name)
+    batch, _, row = hard.fit_cell(cell, 75)
+    assert row.failed == []
+    vanished = batch.phi[:, 0] < -15.0
+    assert vanished.any() and (batch.status[vanished] == "converged_boundary").all()
