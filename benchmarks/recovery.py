@@ -44,7 +44,7 @@ POINTS = 11
 _ON_THE_LINE = ("gaussian", "student_t", "skew_normal")
 _BENT = ("log", "logit", "probit", "cloglog", "loglog", "cauchit", "sqrt")
 BY_QUADRATURE = (
-    *(f"{law}@agq" for law in ("inverse_gaussian", "truncated_nbinom1", "truncated_nbinom2:sqrt")),
+    *(f"{law}@agq" for law in ("inverse_gaussian", "truncated_nbinom1")),
     *(f"{law}:{link}@agq" for law in _ON_THE_LINE for link in _BENT),
 )
 # Of the quadrature: a density of this law is a sum over 80 counts.

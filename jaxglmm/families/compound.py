@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxglmm.families.summation import NUM_NODES, sum_rule
-from jaxglmm.special import log_gamma, log_gamma_density_constant, softplus
+from jaxglmm.special import log_factorial, log_gamma, log_gamma_density_constant, softplus
 from jaxglmm.tails import Tails, gamma_tails
 
 NUM_TERMS = 64  # of the density's series: a step of at most a fourth of a standard width
@@ -48,7 +48,7 @@ def series(log_y: Array, log_phi: Array, psi: Array) -> Series:
     top = jnp.maximum(peak, 1.0)
     log_z, alpha = _rate(log_y, log_phi, psi)
     largest = top * log_z - log_gamma(top + 1.0) - log_gamma(alpha * top)
-    return Series(j, log_gamma(j + 1.0), step, largest)
+    return Series(j, log_factorial(j), step, largest)
 
 
 def log_sum(log_y: Array, log_phi: Array, psi: Array, terms: Series) -> Array:

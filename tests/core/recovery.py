@@ -24,6 +24,7 @@ from .zoo import LAWS, eta_interval, fit, reference
 NUM_LEVELS, SIZE, TRIALS = 60, 15, 6.0
 SPREAD = 0.6  # standard deviation of the intercepts in units of the half width of `eta_interval`
 SLOPE = 0.3  # in the same units
+FROM_ZERO = 6.0  # standard deviations: where the intercept of a square root is
 ZEROS, ZEROS_SLOPE, DISPERSION_SLOPE = -1.0, 0.5, 0.4
 NUM_NODES = 25  # of the quadrature that stands for exact integrals
 TOLERANCE = 1e-8  # log-likelihood that a step may still gain: 1e-4 standard errors
@@ -66,6 +67,8 @@ def make_study(
     x, codes = rng.uniform(-1, 1, n), np.repeat(np.arange(num_levels), size).astype(np.int32)
     low, high = eta_interval(law.base)
     unit, phi = (high - low) / 2, LAWS[law.name].phi
+    if law.link.name == "sqrt":  # beyond zero the same means come again, in reverse
+        spread = min(spread, (low + high) / 2 / (FROM_ZERO * unit))
     truth = {
         "cond": [(low + high) / 2, SLOPE * unit],
         "disp": [*phi[:1], DISPERSION_SLOPE],
