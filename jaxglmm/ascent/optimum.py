@@ -33,6 +33,7 @@ from jaxglmm.restriction import HELD
 from jaxglmm.rows import Rows, by_term
 
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
+_BROKEN = 0.01  # a promise that is no rounding, in log-likelihood
 _INDEFINITE = 0.1  # size of a negative eigenvalue of the scaled Hessian that rounding does not make
 _UNCHANGED_IF_DEAR = 1e-5  # of the Hessian by the last step
 _NOTHING = 1e-6  # information on a parameter of the law, a logarithm
@@ -125,11 +126,13 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         certified = certified | _settled(rows, certified, curved, gradient, ended.tolerance)
     limit = _limit(rows, params.phi, begin, curved, certified)
     stuck = ~certified & (end.iterations < ended.max_iterations)
+    decrement = gradient @ curvature.metric(-curved) @ gradient
+    pole = stuck & ((smallest < -_INDEFINITE) | (decrement > _BROKEN))
     separated = _is_separated(rows.random_only, begin, params, u, curved)
     unknown = _is_unknown(begin, curved)
     flat = (smallest < _FLAT) | ~jnp.all(_known(rows, curved))
     end = end._replace(certified=certified)
-    code = _status(end, flat, smallest, separated, singular, limit, stuck, unknown)
+    code = _status(end, flat, separated, singular, limit, pole, unknown)
     prior = None if rows.prior is None else log_prior(rows, params)
     value = end.value if prior is None else end.value - prior
     return Estimate(
@@ -142,7 +145,7 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         limit=limit,
         iterations=end.iterations,
         passes=end.passes,
-        decrement=gradient @ curvature.metric(-curved) @ gradient,
+        decrement=decrement,
         smallest_eigenvalue=smallest,
         monte_carlo_error=end.error,
         log_prior=prior,
@@ -242,11 +245,10 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
 def _status(
     end: Maximum,
     flat: Array,
-    smallest: Array,
     separated: Array,
     singular: Array,
     limit: Array,
-    stuck: Array,
+    pole: Array,
     unknown: Array,
 ) -> Array:
     finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
@@ -257,10 +259,10 @@ def _status(
     code = jnp.where(~end.certified, status.MAX_ITERATIONS, code)
     code = jnp.where(separated, status.SEPARATED, code)
     # Where log p is not concave H can be singular at the mode: -log det H / 2 has a pole, of
-    # curvature without bound, into which an ascent runs until no step is short enough.
-    # At a law's limit the curvature along its parameter is rounding, of either sign.
-    pole = stuck & (smallest < -_INDEFINITE) & (limit != BOUNDARY)
-    return jnp.where(~finite | pole | (limit == UNBOUNDED), status.NONFINITE, code)
+    # curvature without bound, into which an ascent runs until no step is short enough, whatever
+    # they promise. At a law's limit the curvature along its parameter is rounding, of either sign.
+    lost = ~finite | pole & (limit != BOUNDARY) | (limit == UNBOUNDED)
+    return jnp.where(lost, status.NONFINITE, code)
 
 
 def _is_separated(rows: Rows, begin: Start, params: Params, u: Effects, hessian: Array) -> Array:
