@@ -64,12 +64,11 @@ def _with_links() -> list[str]:
     from jaxglmm import families, links
     from jaxglmm.errors import InputError
 
-    ranges = {"real": (-np.inf, np.inf), "positive": (0.0, np.inf), "unit": (0.0, 1.0)}
     found, anywhere = [], np.linspace(-2.0, 2.0, 14)
     for law, link in itertools.product(families.REGISTRY, links.REGISTRY):
         with contextlib.suppress(InputError):
             family, other = families.get(law), families.get(law, link).link
-            (low, high), means = ranges[family.link.range], np.asarray(other.mean(anywhere))
+            (low, high), means = links.RANGES[family.link.range], np.asarray(other.mean(anywhere))
             at_zero = other.mean(np.zeros(1))[0]
             # The density of a positive variable has no bound where its mean is zero.
             lost = not np.isfinite(at_zero) or (at_zero == 0 and family.support in _POSITIVE)

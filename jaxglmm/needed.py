@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def where_needed(needed: Array, of: Callable[[Any], Array], what: Any, known: Array) -> Array:
+def where_needed(needed: Array, of: Callable[[Any], Any], what: Any, known: Any) -> Any:
     """of(what) where that is needed, else what is known: then nothing is computed.
 
     A loop, as a batched `cond` would compute both; one that changes what it computes from, as XLA
@@ -18,9 +18,9 @@ def where_needed(needed: Array, of: Callable[[Any], Array], what: Any, known: Ar
 
     Args:
         needed: a scalar, of each model its own.
-        of: from a pytree of arrays to an array like `known`.
-        what: that pytree.
-        known: what stands where nothing is needed.
+        of: from a pytree of arrays to one like `known`.
+        what: the former.
+        known: what stands where nothing is needed, a pytree of arrays.
     """
     nothing = jax.tree.map(jnp.zeros_like, what)
     _, found, _ = jax.lax.while_loop(

@@ -11,7 +11,6 @@ and the last one is computed a step earlier if no such step can change it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ from jax import Array
 
 from jaxglmm import curvature
 from jaxglmm.ascent.objective import TIGHT, AbstractObjective, Point, along
+from jaxglmm.needed import where_needed
 from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
@@ -222,7 +222,7 @@ def _metric(
         curved = objective.curve(trial.point, trial.parts, plan.near)
         return curved, curvature.metric(-curved.hessian)
 
-    curved, metric = _when(plan.due, curve, (state.curved, plan.updated))
+    curved, metric = where_needed(plan.due, curve, (), (state.curved, plan.updated))
     if objective.is_dear:
         mended = _mended(metric, trial.step, trial.change, plan.third)
         metric = jnp.where(plan.due & ~plan.near, mended, metric)
@@ -281,20 +281,16 @@ def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
     """Armijo's rule; where the promise is below the rounding error of the value, the slope at the
     step's end instead (Hager & Zhang 2005, eq. 23)."""
     at, slope = state.at, state.promise
-    noise = 50 * jnp.finfo(slope.dtype).eps * (1.0 + jnp.abs(at.value))
     gain = trial.value - at.value
     risen = gain >= _ARMIJO * state.length * slope
-    level = (gain >= -noise) & (jnp.abs(trial.gradient @ direction) <= 0.9 * slope)
+    level = (gain >= -rounding(at.value)) & (jnp.abs(trial.gradient @ direction) <= 0.9 * slope)
     finite = jnp.isfinite(trial.value) & jnp.all(jnp.isfinite(trial.gradient))
     return finite & (risen | level)
 
 
-def _when(condition: Array, f: Callable[[Any], Any], x: Any) -> Any:
-    """f(x) where the condition holds, else x; a loop, as a batched `cond` would compute both."""
-    once = jax.lax.while_loop(
-        lambda state: state[0], lambda state: (jnp.asarray(False), f(state[1])), (condition, x)
-    )
-    return once[1]
+def rounding(value: Array) -> Array:
+    """How far values of a log-likelihood may lie from each other by rounding alone."""
+    return 50 * jnp.finfo(value.dtype).eps * (1.0 + jnp.abs(value))
 
 
 def _shorter(length: Array, slope: Array, gain: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxglmm import curvature, status
-from jaxglmm.ascent.climb import Ends
+from jaxglmm.ascent.climb import Ends, rounding
 from jaxglmm.ascent.estimate import Estimate
 from jaxglmm.ascent.least_squares import LeastSquaresRoute, suits
 from jaxglmm.ascent.maximum import AbstractRoute, LaplaceRoute, Maximum
@@ -33,7 +33,7 @@ from jaxglmm.restriction import HELD
 from jaxglmm.rows import Rows, by_term
 
 _SEPARATED = 1e-7  # information left along some contrast, relative to that at the constant mean
-_BROKEN = 0.01  # a promise that is no rounding, in log-likelihood
+_BROKEN = 0.01  # a promise of log-likelihood, beyond its rounding, that no step keeps
 _INDEFINITE = 0.1  # size of a negative eigenvalue of the scaled Hessian that rounding does not make
 _UNCHANGED_IF_DEAR = 1e-5  # of the Hessian by the last step
 _NOTHING = 1e-6  # information on a parameter of the law, a logarithm
@@ -121,17 +121,19 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
     gradient = end.gradient * signs
     smallest = curvature.smallest(-curved)
     singular = _is_singular(rows.random_only, params, u)
-    certified = end.certified
+    known = _known(rows, curved)
     if rows.family.num_phi:
-        certified = certified | _settled(rows, certified, curved, gradient, ended.tolerance)
-    limit = _limit(rows, params.phi, begin, curved, certified)
+        settled = _settled(known, end.certified, curved, gradient, ended.tolerance)
+        end = end._replace(certified=end.certified | settled)
+    certified = end.certified
+    limit = _limit(rows, params.phi, begin, known, certified)
     stuck = ~certified & (end.iterations < ended.max_iterations)
     decrement = gradient @ curvature.metric(-curved) @ gradient
-    pole = stuck & ((smallest < -_INDEFINITE) | (decrement > _BROKEN))
+    broken = decrement > jnp.maximum(_BROKEN, rounding(end.value))
+    pole = stuck & ((smallest < -_INDEFINITE) | broken)
     separated = _is_separated(rows.random_only, begin, params, u, curved)
     unknown = _is_unknown(begin, curved)
-    flat = (smallest < _FLAT) | ~jnp.all(_known(rows, curved))
-    end = end._replace(certified=certified)
+    flat = (smallest < _FLAT) | ~jnp.all(known)
     code = _status(end, flat, separated, singular, limit, pole, unknown)
     prior = None if rows.prior is None else log_prior(rows, params)
     value = end.value if prior is None else end.value - prior
@@ -190,14 +192,13 @@ def _known(rows: Rows, hessian: Array) -> Array:
 
 
 def _settled(
-    rows: Rows, certified: Array, hessian: Array, gradient: Array, tolerance: float
+    known: Array, certified: Array, hessian: Array, gradient: Array, tolerance: float
 ) -> Array:
     """Whether an ascent that was not certified is at a maximum in all parameters that the responses
     tell anything of, and level in the others: rounding alone moves these.
 
     (Level: the log-likelihood of a perfect fit rises evenly with the logarithm of its dispersion.)
     """
-    known = _known(rows, hessian)
 
     def among_known(of: tuple[Array, Array]) -> Array:
         both = known[:, None] & known[None, :]
@@ -211,7 +212,7 @@ def _settled(
     return where_needed(needed, among_known, (hessian, gradient), jnp.asarray(False))
 
 
-def _limit(rows: Rows, phi: Array, begin: Start, hessian: Array, certified: Array) -> Array:
+def _limit(rows: Rows, phi: Array, begin: Start, known: Array, certified: Array) -> Array:
     """The law's `limit`; parameters that are held are at none, as those at the start.
 
     A parameter of which nothing is known any more at a maximum is on its way to a limit, whose
@@ -223,7 +224,7 @@ def _limit(rows: Rows, phi: Array, begin: Start, hessian: Array, certified: Arra
         phi = jnp.where(rows.restriction.held[rows.num_theta :], begin.params.phi, phi)
         return rows.family.limit(phi, start)
     limit = rows.family.limit
-    known = _known(rows, hessian)[hessian.shape[0] - phi.shape[0] :]
+    known = known[known.shape[0] - phi.shape[0] :]
     here = limit(phi, start)
     onward = limit(jnp.where(known, phi, start + _ONWARD * (phi - start)), start)
     endless = limit(jnp.where(known, phi, start), start) == UNBOUNDED

@@ -111,11 +111,11 @@ def _check_of_law(named: Named, value: float, law: AbstractFamily) -> None:
 
 
 def _law(problem: Problem, fixed: list[tuple[Named, float]]) -> AbstractFamily:
-    """The family, by another phi where a parameter that is held is no entry of its own."""
-    law, held = problem.family, [(named, value) for named, value in fixed if named.vector == "phi"]
-    if all(law.coordinate(named.number, value) is not None for named, value in held):
-        return law
-    law = law.by_parameter
+    """The family, `by_parameter` where some of its own parameters are held."""
+    held = [(named, value) for named, value in fixed if named.vector == "phi"]
+    law = problem.family.by_parameter
+    if not held or law == problem.family:
+        return problem.family
     phi, known = np.zeros(law.num_phi), np.zeros(law.num_phi, bool)
     for named, value in held:
         found = law.coordinate(named.number, value)

@@ -7,7 +7,7 @@ import math
 import numbers
 
 from jaxglmm.errors import InputError
-from jaxglmm.links.base import AbstractLink, Link
+from jaxglmm.links.base import RANGES, AbstractLink, Link
 from jaxglmm.links.power import Identity, Inverse, InverseSquared, Log, Power, Sqrt
 from jaxglmm.links.unit import Cauchit, Cloglog, Logit, Loglog, Probit
 
@@ -54,6 +54,7 @@ def get(link: str | float | AbstractLink) -> AbstractLink:
 
 
 __all__ = [
+    "RANGES",
     "AbstractLink",
     "Cauchit",
     "Cloglog",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,6 +15,11 @@ from jax import Array
 from jaxglmm.special import log1m_exp
 
 Range = Literal["real", "positive", "unit"]
+RANGES: dict[Range, tuple[float, float]] = {
+    "real": (-math.inf, math.inf),
+    "positive": (0.0, math.inf),
+    "unit": (0.0, 1.0),
+}
 
 
 class AbstractLink(abc.ABC):

@@ -12,7 +12,7 @@ from jaxglmm import families
 from jaxglmm.ascent.least_squares import LeastSquaresRoute
 from jaxglmm.covariance import Diagonal, Unstructured
 from jaxglmm.design import Grouping, Term, make_problem
-from jaxglmm.factor import choose, curved
+from jaxglmm.factor import choose, curved, joined
 from jaxglmm.factor.joined import Extent
 from jaxglmm.marginal import profiled
 from jaxglmm.params import Params
@@ -73,3 +73,13 @@ def test_when_it_is_worthwhile() -> None:
     assert curved.worthwhile(wide, 448, 72)
     assert not curved.worthwhile((Extent(1, 100_000), Extent(1, 10)), 100_000, 2)
     assert not curved.worthwhile((Extent(1, 500), Extent(1, 400)), 500, 2)
+
+
+@pytest.mark.parametrize("size", [6, 301])
+def test_products_that_are_symmetric(size: int) -> None:
+    """By one product, and by three of four blocks."""
+    rng = np.random.default_rng(2)
+    root, middle = rng.normal(size=(size, 20)), rng.normal(size=(20, 20))
+    left = root @ (middle + middle.T)
+    found = jax.jit(joined.symmetric_product)(left, root)
+    np.testing.assert_allclose(found, left @ root.T, rtol=1e-11, atol=1e-11)

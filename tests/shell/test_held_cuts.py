@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 import jaxglmm as jg
 
@@ -112,13 +113,37 @@ def test_cutoffs_of_ordered_beta() -> None:
     assert both.log_likelihood < free.log_likelihood
 
 
-def test_what_is_held_is_refitted_simulated_and_kept() -> None:
+def test_what_is_held_is_refitted_simulated_and_kept(tmp_path: Path) -> None:
     held = fit({"1|2": -0.3})
+    held.save(tmp_path / "held")
+    kept = jg.load(tmp_path / "held")
+    assert kept.held == {"1|2": -0.3} and kept.fixed_effects().equals(held.fixed_effects())
     y = held.simulate(2, seed=3)
     again = held.refit(y[0])
     assert thresholds(again).loc["1|2", "estimate"] == -0.3
     batch = held.refit_many(y).fixed_effects()
     assert set(batch.loc[batch["term"] == "1|2", "estimate"]) == {-0.3}
+
+
+@pytest.mark.parametrize(
+    ("names", "data"), [(("0|1",), None), (("1|2", "3|4"), None), (("lower_cutoff",), "shares")]
+)
+def test_a_test_of_the_value(names: tuple[str, ...], data: str | None) -> None:
+    """Against the fit that has it free, with as many degrees of freedom."""
+    own = None if data is None else shares()
+    values = {"0|1": -1.5, "1|2": -0.3, "3|4": 1.8, "lower_cutoff": 0.25}
+    free, held = fit(data=own), fit({name: values[name] for name in names}, own)
+    last = jg.compare(held, free).table().iloc[-1]
+    drop = 2 * (free.log_likelihood - held.log_likelihood)
+    assert drop > 0.1 and last["df"] == len(names)
+    assert last["p_value"] == pytest.approx(stats.chi2.sf(drop, len(names)), rel=1e-9)
+
+
+def test_thresholds_held_twice_are_nested_in_those_held_once() -> None:
+    once, twice = fit({"0|1": -1.5}), fit({"0|1": -1.5, "2|3": 0.4})
+    assert jg.compare(twice, once).table().iloc[-1]["df"] == 1
+    with pytest.raises(jg.InputError, match="special case"):
+        jg.compare(fit({"0|1": -1.4, "2|3": 0.4}), once)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,10 @@ from jaxglmm.frontend.means.basis import Basis, Block, blocks, null_of, offsets
 from jaxglmm.frontend.means.grid import Grid
 from jaxglmm.inference.estimable import estimable
 from jaxglmm.inference.freedom import Known
-from jaxglmm.links import AbstractLink
+from jaxglmm.links import RANGES, AbstractLink
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
-
-_RANGES = {"real": (-np.inf, np.inf), "positive": (0.0, np.inf), "unit": (0.0, 1.0)}
 
 Value = Callable[[Any, Any], Any]  # of the linear predictors (a tuple) and phi: (cell, ...)
 
@@ -47,7 +45,7 @@ def limit_on_response(
 ) -> np.ndarray:
     """`on_response` of limits; an infinite one is that end of the means' range to which they
     go with such a slope."""
-    low, high = _RANGES[link.range]
+    low, high = RANGES[link.range]
     with np.errstate(invalid="ignore"):
         end = np.where(limit * slope > 0, high, low)
     own = on_response(link, np.where(np.isinf(limit), 0.0, limit), sigma)[0]

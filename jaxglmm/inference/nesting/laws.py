@@ -69,6 +69,7 @@ def _all_or_nothing(problem: Problem) -> bool:
 
 
 def _base_within(small: AbstractFamily, large: AbstractFamily) -> Within:
+    small, large = small.by_parameter, large.by_parameter  # however they are parametrised
     if small == large:
         return Within(True, 0)
     if type(small) is not type(large):
@@ -78,7 +79,7 @@ def _base_within(small: AbstractFamily, large: AbstractFamily) -> Within:
         return Within(True, at_bound)
     if isinstance(small, Cumulative) and isinstance(large, Cumulative):
         wider = _SPACINGS.index(small.thresholds) < _SPACINGS.index(large.thresholds)
-        alike = dataclasses.replace(small, thresholds=large.thresholds) == large
+        alike = dataclasses.replace(small, thresholds=large.thresholds).by_parameter == large
         return Within(True, 0) if wider and alike else NOT_WITHIN
     fields = {field.name for field in dataclasses.fields(small)}
     if not small.known or not set(small.known) <= fields:
