@@ -57,11 +57,17 @@ def joint_moments(rows: Rows, s: Predictors, weights: Predictors) -> Moments:
 
 def limits(rows: Rows, information: Array) -> tuple[Array, Array]:
     """0.2 of a level's and 5 of a row's error, from a column's information by level."""
-    tiny, whole = jnp.finfo(rows.dtype).tiny, jnp.sum(information)
     levels = jnp.maximum(jnp.sum(information > 0), 1)
-    count = total(rows, (rows.multiplier > 0).astype(rows.dtype))
-    least, most = (jnp.maximum(whole / number, tiny) ** -0.5 for number in (levels, count))
-    return 0.2 * least, 5.0 * most
+    return 0.2 * _error(information, levels), 5.0 * row_error(rows, information)
+
+
+def row_error(rows: Rows, information: Array) -> Array:
+    """Of a column's effect by one row alone, from the column's information by level."""
+    return _error(information, total(rows, (rows.multiplier > 0).astype(rows.dtype)))
+
+
+def _error(information: Array, number: Array) -> Array:
+    return jnp.maximum(jnp.sum(information) / number, jnp.finfo(information.dtype).tiny) ** -0.5
 
 
 def _columns(rows: Rows, k: int, s: Predictors, weights: Predictors) -> Columns:

@@ -43,17 +43,21 @@ _FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
 
 
 def maximise_rows(
-    rows: Rows, control: Control = Control(), given: Params | None = None
+    rows: Rows,
+    control: Control = Control(),
+    given: Params | None = None,
+    raised: Array | None = None,
 ) -> Estimate:
-    """Fit: pure, jit-able, vmap-able, differentiable in the arrays of `rows`."""
-    return _solve(rows, given, control)
+    """Fit: pure, jit-able, vmap-able, differentiable in the arrays of `rows`; from the parameters
+    given, or from a start of its own, `raised` as there."""
+    return _solve(rows, given, raised, control)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _solve(rows: Rows, given: Params | None, control: Control) -> Estimate:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _solve(rows: Rows, given: Params | None, raised: Array | None, control: Control) -> Estimate:
     if rows.by_pseudo_data:
         return _by_pseudo_data(rows, given, control)
-    begin = start(rows.random_only)
+    begin = start(rows.random_only, raised)
     first = begin.params if given is None else given
     if control.staged:
         first = _staged(rows, first, control)
@@ -290,14 +294,14 @@ def _solve_jvp(
     control: Control, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Estimate, Estimate]:
     """At the maximum G(psi, rows) = 0, so dpsi = -(dG/dpsi)^-1 (dG at fixed psi)."""
-    rows, given = primals
+    rows, given, raised = primals
     d_rows = tangents[0]
     if rows.by_pseudo_data:
         raise TypeError(
             "Estimates by pseudo-likelihood maximise nothing: they have no derivatives."
         )
     factor = choose(rows)
-    est = _solve(rows, given, control)
+    est = _solve(rows, given, raised, control)
     params, u = inward(rows, est.params, est.u)
     psi = flatten(params)
     share, d_share = share_of(rows, rows.num_fixed), share_of(d_rows, rows.num_fixed)

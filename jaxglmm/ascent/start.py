@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm import curvature
-from jaxglmm.ascent.moments import joint_moments, limits
+from jaxglmm.ascent.moments import joint_moments, limits, row_error
 from jaxglmm.likelihood import log_kernel, score_and_weights
 from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
@@ -34,6 +35,7 @@ _MAX_VARIANCE = 2.0  # beyond it the expansion of the mean in the random effects
 _LEAST_SHARE = 1 / 3  # of a marginal variance to the conditional one
 _SPREAD = 0.75  # of the variance of transformed counts is not that of their law, in the mean row
 _REWEIGHTED = 3  # times, which settles a variance that is large beside the law's
+_RAISED = 3.0  # errors of a row are large for random effects
 _LEAST_OWN = 0.05  # of the spread about the fixed effects is that of the rows themselves
 
 
@@ -45,7 +47,7 @@ class Start(NamedTuple):
     phi: Array  # of the model with a constant mean
 
 
-def start(rows: Rows) -> Start:
+def start(rows: Rows, raised: Array | None = None) -> Start:
     """Parameters near the maximum, from closed forms only.
 
     beta: Newton steps of the model without random effects from the transformed responses (from
@@ -55,6 +57,9 @@ def start(rows: Rows) -> Start:
     the variances of all together and the rows' own (`joint_moments`); then both move
     from the marginal to the conditional mean (`_conditional`). A dispersion that is known is
     taken for unknown here: beside none at all, random effects of any size would look large.
+
+    raised: whether to start from random effects as large as they may be instead, which is where
+    another maximum lies if there is one; None for never.
     """
     own = rows.family.num_phi
     rows = dataclasses.replace(rows, family=rows.family.free())
@@ -71,12 +76,7 @@ def start(rows: Rows) -> Start:
     if len(rows.groupings) > 1:
         weights = (_expected(rows, fit.beta, fitted, phi), *weights[1:])
         sds, residual = joint_moments(rows, s, weights)
-        # The rows' own share of the residuals, the rest being that of the random effects.
-        own_y = fitted + jnp.sqrt(residual) * (rows.y - fitted)
-        if family.support == "unit_closed":  # responses at its ends are counted, not measured
-            own_y = jnp.where((rows.y == 0.0) | (rows.y == 1.0), rows.y, own_y)
-        moments = family.initial_phi(own_y, fitted, rows.weight, rows.multiplier)
-        phi = jnp.where(jnp.isfinite(moments), moments, phi)
+        phi = _own_phi(rows, fitted, residual, phi)
     else:
         sds = _moment_sds(rows, s, weights)
     if "disp" in family.components:
@@ -84,9 +84,41 @@ def start(rows: Rows) -> Start:
     beta, sds = _conditional(rows, fit, sds, weights)
     if _counts_alone(rows):
         beta, sds = _spread_out(rows, mean, beta, sds)
+    if raised is not None:
+        sds, phi = _raised(rows, fitted, weights, sds, phi, raised)
     phi = _beside_held(rows, phi[:own])
     params = Params(beta=beta, theta=_theta(rows, sds, s, weights), phi=phi)
     return Start(params, fit.reference, plain[:own])
+
+
+def _own_phi(rows: Rows, fitted: Array, share: Array | float, phi: Array) -> Array:
+    """Moments of the rows' own share of the residuals' variance, the rest being that of the random
+    effects; phi where they are not finite."""
+    own_y = fitted + jnp.sqrt(share) * (rows.y - fitted)
+    if rows.family.support == "unit_closed":  # responses at its ends are counted, not measured
+        own_y = jnp.where((rows.y == 0.0) | (rows.y == 1.0), rows.y, own_y)
+    moments = rows.family.initial_phi(own_y, fitted, rows.weight, rows.multiplier)
+    return jnp.where(jnp.isfinite(moments), moments, phi)
+
+
+def _raised(
+    rows: Rows,
+    fitted: Array,
+    weights: Predictors,
+    sds: tuple[Array, ...],
+    phi: Array,
+    raised: Array,
+) -> tuple[tuple[Array, ...], Array]:
+    """Random effects as large as they may be: standard deviations of `_RAISED` errors of a row at
+    least, and next to none of the spread left to the dispersion."""
+
+    def error(k: int, z: Array, a: int) -> Array:
+        return _RAISED * row_error(rows, reduce(rows, k, z * z * weights[a]))
+
+    factors = range(len(rows.groupings))
+    large = [by_column(rows, k, functools.partial(error, k)) for k in factors]
+    larger = (jnp.where(raised, jnp.maximum(a, b), a) for a, b in zip(sds, large, strict=True))
+    return tuple(larger), jnp.where(raised, _own_phi(rows, fitted, _LEAST_OWN, phi), phi)
 
 
 def _beside_held(rows: Rows, phi: Array) -> Array:

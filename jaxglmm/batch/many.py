@@ -53,6 +53,7 @@ def maximise_many(
     count: AnyArray,
     control: Control = Control(),
     first: Params | None = None,
+    raised: Array | None = None,
     *,
     width: int,
 ) -> Estimate:
@@ -65,6 +66,7 @@ def maximise_many(
         control: settings of the optimiser, static.
         first: parameters to start all from; None for starting values of their own. Judgements of
             what is small and what is far are then relative to the response of `rows`.
+        raised: whether starting values of their own are (`ascent.start`); one for all.
         width: number of lanes that iterate together, static. No estimate depends on it.
 
     A model that fails has its status and disturbs no other.
@@ -77,7 +79,7 @@ def maximise_many(
 
     def prepare(own: Own) -> Any:
         mine = own_rows(rows, own)
-        from_ = start((mine if first is None else rows).random_only)
+        from_ = start((mine if first is None else rows).random_only, raised)
         return from_, route.prepare(mine, from_.params if first is None else first)
 
     prepared, merge = _shared_apart(prepare, own, count, width)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax import Array
 
 from jaxglmm.ascent import Estimate, maximise_rows
 from jaxglmm.ascent.reduction import expand, reduce, reduce_params
@@ -16,7 +17,7 @@ from jaxglmm.blas import one_thread
 from jaxglmm.control import Control
 from jaxglmm.design import Problem
 from jaxglmm.factor import choose
-from jaxglmm.frontend import programs
+from jaxglmm.frontend import programs, second
 from jaxglmm.inference import bounds, effects, slopes, vcov
 from jaxglmm.inference.basis import Basis, change_basis
 from jaxglmm.inference.natural import Natural, natural
@@ -48,16 +49,15 @@ class Fitted(NamedTuple):
 
 
 def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
-    """Maximise and describe in one compiled program, shared by all problems of a bucket."""
+    """Maximise and describe in one compiled program, shared by all problems of a bucket; from a
+    start of its own a second time where that may lead higher (`second`)."""
     whole = problem
     problem, basis = change_basis(reduce(problem, xp=np))
     integrated = problem.integrated
     rows = padded_rows(problem)
     given = None if start is None else _given(start, whole, problem, basis, rows)
-    with jax.enable_x64(True):
-        done = run(maximise_and_describe, rows, given, control=control.of_optimiser)
-    outputs = jax.tree.map(np.asarray, done.outputs)
-    estimate, natural_, at_bound, b, b_variance = outputs
+    done = _maximised(problem, rows, given, control)
+    estimate, natural_, at_bound, b, b_variance = done.outputs
     estimate = _cut_estimate(estimate, problem, rows)
     return Fitted(
         estimate=outward(whole, basis, integrated, estimate),
@@ -69,6 +69,31 @@ def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
         compile_seconds=done.compile_seconds,
         run_seconds=done.run_seconds,
     )
+
+
+def _maximised(
+    problem: Problem, rows: Rows, given: Params | None, control: Control
+) -> programs.Run:
+    """What `maximise_and_describe` makes of the rows, in NumPy."""
+    number = problem.num_obs
+    again = given is None and second.may_look_again(rows, number, control)
+
+    def look(raised: bool) -> programs.Run:
+        which = np.bool_(raised) if again else None
+        with jax.enable_x64(True):
+            done = run(maximise_and_describe, rows, given, which, control=control.of_optimiser)
+        return done._replace(outputs=jax.tree.map(np.asarray, done.outputs))
+
+    done = look(raised=False)
+    first = done.outputs[0]
+    if not again or not second.unsettled(rows, problem.groupings, number, first):
+        return done
+    other = look(raised=True)
+    outputs, found = done.outputs, other.outputs[0]
+    if second.is_higher(found, first):
+        outputs = (second.with_both(found, first), *other.outputs[1:])
+    compiled = done.compile_seconds + other.compile_seconds
+    return programs.Run(outputs, compiled, done.run_seconds + other.run_seconds)
 
 
 def run(function: Callable[..., Any], rows: Rows, *arguments: Any, **static: Any) -> programs.Run:
@@ -83,9 +108,11 @@ def threads_for(rows: Rows) -> AbstractContextManager[None]:
     return one_thread() if len(rows.groupings) > 1 else nullcontext()
 
 
-def maximise_and_describe(rows: Rows, given: Params | None, *, control: Control) -> Any:
+def maximise_and_describe(
+    rows: Rows, given: Params | None, raised: Array | None = None, *, control: Control
+) -> Any:
     """The program of a fit: the estimate, and what a `Fitted` has beside it."""
-    estimate = maximise_rows(rows, control, given)
+    estimate = maximise_rows(rows, control, given, raised)
     params, u, rows = estimate.params, estimate.u, rows.random_only
     variances = None if choose(rows).keeps else effects.conditional_variances(rows, params, u)
     values, at_bound = natural(rows, params), bounds.at_bound(rows, params, u)

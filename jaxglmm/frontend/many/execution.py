@@ -17,9 +17,10 @@ import jax
 import numpy as np
 
 from jaxglmm.control import Control
-from jaxglmm.frontend import programs
+from jaxglmm.frontend import programs, second
 from jaxglmm.frontend.checks import machine_memory
 from jaxglmm.frontend.fitting import threads_for
+from jaxglmm.frontend.many.aside import Aside
 from jaxglmm.frontend.many.models import Models, Survey, Wrong
 from jaxglmm.frontend.many.progress import Progress
 from jaxglmm.frontend.many.sizes import Sizes, choose_sizes, num_lanes, turn
@@ -122,6 +123,8 @@ class _Run:
         self.work, self.sizes = work, sizes
         settings = {"control": control, "width": sizes.lanes, "modes": modes}
         self.static = {**settings, **work.static}
+        again = work.takes_raised and second.may_look_again(work.rows, work.num_rows, control)
+        self._aside = Aside(sizes.models) if again else None
         self.num_obs = np.zeros(len(work), np.int64)
         self._lock, self._stop = threading.Lock(), False
         self._leaves: list[np.ndarray] = []
@@ -139,13 +142,17 @@ class _Run:
         with jax.enable_x64(True):
             program = programs.ready(
                 self.work.program,
-                (*shared, given, np.int64(0)),
+                (*shared, given, np.int64(0), *self._raised(False)),
                 num_nodes=self.work.rows.family.num_nodes,
                 device=None if default else device,
                 options=self.work.options if device.platform == "cpu" else {},
                 **self.static,
             )
             return program, jax.device_put(shared, device)
+
+    def _raised(self, raised: bool) -> tuple[np.bool_, ...]:
+        """Arguments for programs that take whether starts are raised."""
+        return () if self._aside is None else (np.bool_(raised),)
 
     def all(self, ready: dict[Any, Any], workers: list[Any], step: int, report: Progress) -> None:
         """Fit all models, `step` at a time."""
@@ -161,6 +168,8 @@ class _Run:
                     done.result()
             finally:
                 self._stop = True
+        while self._look_again(ready[workers[0]], workers[0], rest=True):
+            pass
 
     def _work(
         self,
@@ -170,7 +179,6 @@ class _Run:
         step: int,
         report: Progress,
     ) -> None:
-        program, shared = ready
         with jax.enable_x64(True):
             while not self._stop:
                 with self._lock:
@@ -179,11 +187,54 @@ class _Run:
                     return
                 stop = min(start + step, len(self.work))
                 own = self.work.given(start, stop, self.sizes.models)
-                given = jax.device_put((own[0], np.int64(stop - start)), device)
-                outcome = jax.tree.map(np.asarray, program(*shared, *given))
+                outcome = self._run(ready, device, own[0], stop - start)
                 self.num_obs[start:stop] = own[1]
                 self._keep(start, stop, outcome)
                 report.add(self.work.codes(outcome)[: stop - start])
+                self._put_aside(start, stop, own[0], outcome)
+                self._look_again(ready, device)
+
+    def _run(
+        self,
+        ready: tuple[Callable[..., Any], Any],
+        device: Any,
+        given: Any,
+        count: int,
+        *,
+        raised: bool = False,
+    ) -> Any:
+        """What the program makes of the first `count` models of a micro-batch, in NumPy."""
+        program, shared = ready
+        own = jax.device_put((given, np.int64(count), *self._raised(raised)), device)
+        return jax.tree.map(np.asarray, program(*shared, *own))
+
+    def _put_aside(self, start: int, stop: int, given: Any, outcome: Any) -> None:
+        """The models that are looked at again."""
+        if self._aside is None:
+            return
+        estimate, work = outcome.estimate, self.work
+        found = second.unsettled(work.rows, work.structures, work.num_rows, estimate)
+        which = np.flatnonzero(found[: stop - start])
+        self._aside.put(start + which, jax.tree.map(lambda leaf: leaf[which], given))
+
+    def _look_again(
+        self, ready: tuple[Callable[..., Any], Any], device: Any, *, rest: bool = False
+    ) -> bool:
+        """Fit a micro-batch of those put aside from raised starts, and keep what is higher; whether
+        there was one."""
+        waiting = None if self._aside is None else self._aside.take(rest=rest)
+        if waiting is None:
+            return False
+        places = waiting.places
+        with jax.enable_x64(True):
+            outcome = self._run(ready, device, waiting.given, len(places), raised=True)
+        outcome = jax.tree.map(lambda leaf: leaf[: len(places)], outcome)
+        first = jax.tree.unflatten(self._tree, [leaf[places] for leaf in self._leaves]).estimate
+        higher = second.is_higher(outcome.estimate, first)
+        outcome = outcome._replace(estimate=second.with_both(outcome.estimate, first))
+        for whole, leaf in zip(self._leaves, jax.tree.leaves(outcome), strict=True):
+            whole[places[higher]] = leaf[higher]
+        return True
 
     def _keep(self, start: int, stop: int, outcome: Any) -> None:
         leaves, tree = jax.tree.flatten(outcome)

@@ -58,19 +58,22 @@ def maximise_micro_batch(
     slots: Slots,
     given: Given,
     count: Array,
+    raised: Array | None = None,
     *,
     control: Control,
     width: int,
     modes: bool,
 ) -> Outcome:
-    """The first `count` models of a micro-batch, whose size is a multiple of `width`."""
-    return _maximise(rows, _laid(slots, given), count, control, width, modes)
+    """The first `count` models of a micro-batch, whose size is a multiple of `width`; `raised` as
+    in `maximise_many`."""
+    return _maximise(rows, _laid(slots, given), count, raised, control, width, modes)
 
 
 def maximise_parts(
     table: Rows,
     parts: Part,
     count: Array,
+    raised: Array | None = None,
     *,
     groupings: tuple[Structure, ...],
     one_to_one: bool,
@@ -83,17 +86,23 @@ def maximise_parts(
     own = jax.vmap(lambda part: own_of(table, part))(parts)
     like = dataclasses.replace(table, groupings=groupings, one_to_one=one_to_one)
     rows = own_rows(like, jax.tree.map(lambda leaf: leaf[0], own))
-    return _maximise(rows, own, count, control, width, modes)
+    return _maximise(rows, own, count, raised, control, width, modes)
 
 
 def _maximise(
-    rows: Rows, own: Own, count: Array, control: Control, width: int, modes: bool
+    rows: Rows,
+    own: Own,
+    count: Array,
+    raised: Array | None,
+    control: Control,
+    width: int,
+    modes: bool,
 ) -> Outcome:
-    def whole(rows: Rows, own: Own, count: Array) -> Outcome:
-        estimate = maximise_many(rows, own, count, control, width=width)
+    def whole(rows: Rows, own: Own, count: Array, raised: Array | None) -> Outcome:
+        estimate = maximise_many(rows, own, count, control, raised=raised, width=width)
         return described(rows, own, estimate, count, width, modes)
 
-    return beside_others(whole)(rows, own, count)
+    return beside_others(whole)(rows, own, count, raised)
 
 
 def beside_others(whole: Callable[..., Any]) -> Callable[..., Any]:

@@ -67,6 +67,10 @@ class Responses(AbstractDesignWork):
         return maximise_micro_batch
 
     @property
+    def takes_raised(self) -> bool:
+        return True
+
+    @property
     def shared(self) -> tuple[Rows, Slots]:
         return self.design.rows, self.design.slots
 

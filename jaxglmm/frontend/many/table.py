@@ -19,7 +19,7 @@ from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.layout import make_layout
 from jaxglmm.pattern import Crossed, Independent, find_nesting
 from jaxglmm.pattern.plan import MAX_BORDER, MAX_INNER
-from jaxglmm.rows import Rows, arrange
+from jaxglmm.rows import Rows, Structure, arrange
 
 
 class Table(NamedTuple):
@@ -116,14 +116,21 @@ class AbstractParts(AbstractWork):
         return maximise_parts
 
     @property
+    def structures(self) -> tuple[Structure, ...]:
+        pairs = zip(self.rows.groupings, self.shape.levels, strict=True)
+        return tuple(dataclasses.replace(g, num_levels=size) for g, size in pairs)
+
+    @property
+    def takes_raised(self) -> bool:
+        return True
+
+    @property
     def shared(self) -> tuple[Rows]:
         return (self.rows,)
 
     @property
     def static(self) -> dict[str, Any]:
-        pairs = zip(self.rows.groupings, self.shape.levels, strict=True)
-        groupings = tuple(dataclasses.replace(g, num_levels=size) for g, size in pairs)
-        return {"groupings": groupings, "one_to_one": self.rows.one_to_one}
+        return {"groupings": self.structures, "one_to_one": self.rows.one_to_one}
 
 
 @dataclass(frozen=True, eq=False)

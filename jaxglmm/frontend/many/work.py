@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxglmm.frontend import programs
 from jaxglmm.frontend.many.sizes import Needs
-from jaxglmm.rows import Rows
+from jaxglmm.rows import Rows, Structure
 
 
 class AbstractWork(abc.ABC):
@@ -45,6 +45,17 @@ class AbstractWork(abc.ABC):
     @abc.abstractmethod
     def shared(self) -> tuple[Any, ...]:
         """What the program takes that is the same for all models."""
+
+    @property
+    def structures(self) -> Sequence[Structure]:
+        """The grouping factors of a model."""
+        return self.rows.groupings
+
+    @property
+    def takes_raised(self) -> bool:
+        """Whether the program takes, after the count, whether its starts are raised: what it fits
+        may be looked at again."""
+        return False
 
     @property
     def static(self) -> dict[str, Any]:

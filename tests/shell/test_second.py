@@ -1,0 +1,150 @@
+"""Second looks: the higher of two maxima, alone and in batches."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxglmm as jg
+from jaxglmm.frontend import second
+from jaxglmm.frontend.many.aside import Aside
+from jaxglmm.rows import arrange
+
+from .test_many import assert_same_bits
+
+BY_GROUPS, BY_ROWS = "y ~ x + (1 | g)", "y ~ x + (1 | h)"
+TWO_BY_GROUPS, TWO_BY_ROWS = 27, 0  # responses with two maxima
+
+
+@functools.cache
+def drawn() -> tuple[pd.DataFrame, np.ndarray]:
+    """Ten groups of four rows, and sixty gamma responses of coefficient of variation 1.4."""
+    rng = np.random.default_rng(2)
+    g, x = np.repeat(np.arange(10), 4), rng.normal(size=40)
+    mu = np.exp(0.3 + 0.4 * x + 0.5 * rng.normal(size=(60, 10))[:, g])
+    Y = mu * rng.gamma(0.5, 2.0, mu.shape) + 1e-9
+    return pd.DataFrame({"x": x, "g": g, "h": np.arange(40)}), Y
+
+
+def fit(formula: str, response: int, **arguments: object) -> jg.GLMM:
+    data, Y = drawn()
+    return jg.glmm(formula, data.assign(y=Y[response]), "gamma", link="log", **arguments)
+
+
+def one_ascent(of: jg.GLMM) -> jg.Estimate:
+    """From the moments alone."""
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, jg.maximise(of.problem))
+
+
+def held_at(sd: float, **arguments: object) -> float:
+    control = jg.Control(fixed={"sd(g, Intercept)": sd})
+    return fit(BY_GROUPS, TWO_BY_GROUPS, control=control, **arguments).log_likelihood
+
+
+@functools.cache
+def batch(formula: str, chunk: int | None = None) -> jg.Batch:
+    data, Y = drawn()
+    return jg.fit_many(
+        formula, data, responses=Y, family="gamma", link="log", chunk=chunk, progress=False
+    )
+
+
+def test_a_maximum_above_that_without_random_effects() -> None:
+    """There are two, by the exact integral too, and the fit ends at the higher one."""
+    found = fit(BY_GROUPS, TWO_BY_GROUPS)
+    one = one_ascent(found)
+    assert jg.status.NAMES[int(one.status)] == "converged_boundary"
+    assert found.status == "converged" and found.log_likelihood > one.log_likelihood + 0.1
+    for exact in ({}, {"method": "agq", "quadrature_points": 25}):
+        at_zero, between, above = (held_at(sd, **exact) for sd in (1e-6, 0.2, 0.8))
+        assert between < at_zero < above, exact
+    profile = [held_at(sd) for sd in np.linspace(0.6, 1.0, 9)]
+    assert max(profile) <= found.log_likelihood < max(profile) + 0.01
+    assert found.optimizer.iterations > int(one.iterations)  # those of both ascents
+
+
+def test_effects_of_rows_beside_a_dispersion() -> None:
+    """The dispersion may go to zero, and random effects be all of the spread."""
+    found = fit(BY_ROWS, TWO_BY_ROWS)
+    assert found.log_likelihood > float(one_ascent(found).log_likelihood) + 0.3
+    assert found.status == "converged_boundary" and found.family_parameters["phi"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("formula", "models"), [(BY_GROUPS, (TWO_BY_GROUPS, 2, 4)), (BY_ROWS, (TWO_BY_ROWS, 1, 25))]
+)
+def test_batches_look_again_too(formula: str, models: tuple[int, ...]) -> None:
+    found = batch(formula)
+    for model in models:
+        single = fit(formula, model)
+        assert found.status[model] == single.status
+        np.testing.assert_allclose(
+            found.log_likelihood[model], single.log_likelihood, rtol=0, atol=1e-8
+        )
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_who_is_looked_at_again_does_not_matter(chunk: int) -> None:
+    assert_same_bits(batch(BY_ROWS), batch(BY_ROWS, chunk))
+
+
+def test_parts_of_a_table() -> None:
+    data, Y = drawn()
+    which = (1, TWO_BY_GROUPS, 2)
+    table = pd.concat([data.assign(y=Y[model], part=model) for model in which])
+    found = jg.fit_many(BY_GROUPS, table, by="part", family="gamma", link="log", progress=False)
+    for name, value in zip(found.names, found.log_likelihood, strict=True):
+        expected = fit(BY_GROUPS, int(name)).log_likelihood
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-8)
+
+
+def test_a_start_that_is_given_is_the_only_one() -> None:
+    one = one_ascent(fit(BY_GROUPS, TWO_BY_GROUPS))
+    again = fit(BY_GROUPS, TWO_BY_GROUPS, start=one.params)
+    assert again.log_likelihood == pytest.approx(float(one.log_likelihood), abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("family", "arguments", "may"),
+    [
+        ("gamma", {"link": "log"}, True),
+        ("gaussian", {}, False),
+        ("gaussian", {"dispersion": "~ x"}, True),
+        ("poisson", {}, False),
+        ("poisson", {"method": "mpl"}, False),
+        ("cumulative", {}, False),
+        ("nbinom2", {"control": jg.Control(staged=True)}, False),
+    ],
+)
+def test_which_models_may_be_looked_at_again(
+    family: str, arguments: dict[str, object], may: bool
+) -> None:
+    data, Y = drawn()
+    y = np.floor(np.minimum(Y[0], 3.0)) if family not in ("gamma", "gaussian") else Y[0]
+    data = data.assign(y=pd.Categorical(y, ordered=True) if family == "cumulative" else y)
+    problem, _ = jg.build(BY_GROUPS, data, family, **arguments)
+    control = arguments.get("control", jg.Control())
+    assert isinstance(control, jg.Control)
+    assert second.may_look_again(arrange(problem), len(data), control) is may
+
+
+def test_models_put_aside() -> None:
+    aside = Aside(3)
+    assert aside.take(rest=True) is None
+    aside.put(np.array([4, 7]), {"y": np.array([[4.0], [7.0]])})
+    aside.put(np.array([], int), {"y": np.zeros((0, 1))})
+    assert aside.take() is None
+    aside.put(np.array([9, 2]), {"y": np.array([[9.0], [2.0]])})
+    first = aside.take()
+    assert first is not None and first.places.tolist() == [4, 7, 9]
+    assert first.given["y"].ravel().tolist() == [4.0, 7.0, 9.0]
+    assert aside.take() is None
+    last = aside.take(rest=True)
+    assert last is not None and last.places.tolist() == [2]
+    assert last.given["y"].ravel().tolist() == [2.0, 2.0, 2.0]
+    assert aside.take(rest=True) is None
