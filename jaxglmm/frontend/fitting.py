@@ -75,7 +75,7 @@ def _maximised(
     problem: Problem, rows: Rows, given: Params | None, control: Control
 ) -> programs.Run:
     """What `maximise_and_describe` makes of the rows, in NumPy."""
-    number = problem.num_obs
+    number, num_levels = problem.num_obs, [g.num_levels for g in problem.groupings]
     again = given is None and second.may_look_again(rows, number, control)
 
     def look(raised: bool) -> programs.Run:
@@ -86,7 +86,7 @@ def _maximised(
 
     done = look(raised=False)
     first = done.outputs[0]
-    if not again or not second.unsettled(rows, problem.groupings, number, first):
+    if not again or not second.unsettled(num_levels, number, first):
         return done
     other = look(raised=True)
     outputs, found = done.outputs, other.outputs[0]

@@ -21,7 +21,7 @@ from jaxglmm import status
 from jaxglmm.ascent import Estimate
 from jaxglmm.ascent.least_squares import suits
 from jaxglmm.control import Control
-from jaxglmm.rows import Rows, Structure
+from jaxglmm.rows import Rows
 
 _MOST_ROWS = 10_000  # more of them leave one maximum
 _SAME = 1e-6  # by which two ends of one maximum may differ, in log-likelihood
@@ -36,13 +36,17 @@ def may_look_again(rows: Rows, num_rows: int, control: Control) -> bool:
     return few and not suits(rows) and not rows.by_pseudo_data and not control.staged
 
 
-def unsettled(
-    rows: Rows, structures: Sequence[Structure], num_rows: int, estimate: Estimate
-) -> np.ndarray:
-    """Which ascents (one, or along a model axis) ended where another maximum may be higher."""
+def unsettled(num_levels: Sequence[int], num_rows: int, estimate: Estimate) -> np.ndarray:
+    """Which ascents (one, or along a model axis) ended where another maximum may be higher.
+
+    Args:
+        num_levels: of each grouping factor.
+        num_rows: of a model.
+        estimate: where they ended.
+    """
     code = np.asarray(estimate.status)
     at_zero = (code == status.CONVERGED_BOUNDARY) & np.asarray(estimate.singular)
-    alone = any(of.num_levels >= num_rows for of in structures)
+    alone = max(num_levels, default=0) >= num_rows
     return np.isin(code, status.PLAIN) if alone else at_zero
 
 
