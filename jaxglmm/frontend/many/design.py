@@ -87,6 +87,10 @@ class AbstractDesignWork(AbstractWork):
     def num_rows(self) -> int:
         return self.design.problem.num_obs
 
+    @property
+    def num_levels(self) -> list[int]:
+        return [g.num_levels for g in self.design.problem.groupings]
+
 
 class AbstractFitted(abc.ABC):
     """Models along a leading axis, in NumPy.

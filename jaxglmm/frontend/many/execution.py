@@ -212,8 +212,8 @@ class _Run:
         """The models that are looked at again."""
         if self._aside is None:
             return
-        num_levels = [of.num_levels for of in self.work.structures]
-        found = second.unsettled(num_levels, self.work.num_rows, outcome.estimate)
+        work = self.work
+        found = second.unsettled(work.num_levels, work.num_rows, outcome.estimate)
         which = np.flatnonzero(found[: stop - start])
         self._aside.put(start + which, jax.tree.map(lambda leaf: leaf[which], given))
 

@@ -19,7 +19,7 @@ from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.layout import make_layout
 from jaxglmm.pattern import Crossed, Independent, find_nesting
 from jaxglmm.pattern.plan import MAX_BORDER, MAX_INNER
-from jaxglmm.rows import Rows, Structure, arrange
+from jaxglmm.rows import Rows, arrange
 
 
 class Table(NamedTuple):
@@ -116,9 +116,8 @@ class AbstractParts(AbstractWork):
         return maximise_parts
 
     @property
-    def structures(self) -> tuple[Structure, ...]:
-        pairs = zip(self.rows.groupings, self.shape.levels, strict=True)
-        return tuple(dataclasses.replace(g, num_levels=size) for g, size in pairs)
+    def num_levels(self) -> tuple[int, ...]:
+        return self.shape.levels
 
     @property
     def takes_raised(self) -> bool:
@@ -130,7 +129,9 @@ class AbstractParts(AbstractWork):
 
     @property
     def static(self) -> dict[str, Any]:
-        return {"groupings": self.structures, "one_to_one": self.rows.one_to_one}
+        pairs = zip(self.rows.groupings, self.shape.levels, strict=True)
+        groupings = tuple(dataclasses.replace(g, num_levels=size) for g, size in pairs)
+        return {"groupings": groupings, "one_to_one": self.rows.one_to_one}
 
 
 @dataclass(frozen=True, eq=False)

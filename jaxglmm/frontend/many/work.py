@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxglmm.frontend import programs
 from jaxglmm.frontend.many.sizes import Needs
-from jaxglmm.rows import Rows, Structure
+from jaxglmm.rows import Rows
 
 
 class AbstractWork(abc.ABC):
@@ -47,9 +47,9 @@ class AbstractWork(abc.ABC):
         """What the program takes that is the same for all models."""
 
     @property
-    def structures(self) -> Sequence[Structure]:
-        """The grouping factors of a model."""
-        return self.rows.groupings
+    @abc.abstractmethod
+    def num_levels(self) -> Sequence[int]:
+        """Levels of each grouping factor of a model."""
 
     @property
     def takes_raised(self) -> bool:
