@@ -143,8 +143,8 @@ def _own(problem: Any, data: Any, Y: Any) -> tuple[Callable[[], Any], float]:
 def _peer(pool: Any, peer: str, name: str, data: Any, Y: Any, threads: int) -> Callable[[], Any]:
     from benchmarks import loops
 
-    if peer == "lme4-refit":
-        return lambda: loops.by_lme4(name, data, Y, threads)
+    if peer in loops.BY_R:
+        return lambda: loops.by_r(peer, name, data, Y, threads)
     return lambda: loops.by_python(pool, peer, name, data, Y, threads)
 
 

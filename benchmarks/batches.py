@@ -140,7 +140,7 @@ PROBLEMS = {
             "x + treated + (1 | g)",
             20_000,
             genes,
-            peers={"glmm": 200, "gpboost": 50},
+            peers={"glmm": 200, "gpboost": 50, "glmmTMB": 50},
         ),
         BatchProblem(
             "kb07_maximal",

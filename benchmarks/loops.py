@@ -96,7 +96,10 @@ def by_python(pool: Executor, peer: str, name: str, data: Any, Y: np.ndarray, pa
     return _joined([job.result() for job in jobs], len(Y), parts)
 
 
-def by_lme4(name: str, data: Any, Y: np.ndarray, parts: int) -> Result:
+BY_R = {"lme4-refit": "lme4", "glmmTMB": "glmmTMB"}
+
+
+def by_r(peer: str, name: str, data: Any, Y: np.ndarray, parts: int) -> Result:
     """`refit` in so many R processes at once; R times its loop."""
     problem = PROBLEMS[name]
     with tempfile.TemporaryDirectory(prefix="benchmark-r-") as folder:
@@ -108,7 +111,8 @@ def by_lme4(name: str, data: Any, Y: np.ndarray, parts: int) -> Result:
         for k in range(parts):
             np.savetxt(path / f"y{k}.csv", Y[k::parts], delimiter=",")
             script = str(Path(__file__).parent / "backends" / "refit.R")
-            words = [str(path), str(k), f"{left} ~ {problem.right}", family, problem.trials or ""]
+            form, package = f"{left} ~ {problem.right}", BY_R[peer]
+            words = [str(path), str(k), package, form, family, problem.trials or ""]
             running.append(
                 subprocess.Popen(
                     ["Rscript", "--vanilla", script, *words], stdout=subprocess.DEVNULL
@@ -129,6 +133,6 @@ def _joined(found: list[Result], number: int, parts: int) -> Result:
 
 def available(peer: str) -> bool:
     """Whether the peer is installed."""
-    if peer == "lme4-refit":
+    if peer in BY_R:
         return shutil.which("Rscript") is not None
     return importlib.util.find_spec(peer) is not None
