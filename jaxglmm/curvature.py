@@ -103,6 +103,29 @@ def _least_share(final: Array, reference: Array) -> Array:
     return jnp.linalg.eigvalsh(0.5 * (relative + relative.T))[0]
 
 
+def damped(M: Array, direction: Array, promise: Array, length: Array) -> Array:
+    """A step of the metric M that is shorter the flatter it is: (M^-1 + mu D^-1)^-1 g with the
+    gradient g and D the diagonal of M, which makes it invariant to the units of the parameters.
+
+    mu is such that along an eigenvector of D^-1/2 M D^-1/2 whose eigenvalue is k, the mean of all
+    weighted by what they promise, the step is `length` times the direction M g; it is longer along
+    those of smaller ones, and M g itself where `length` is one. (The path of Levenberg 1944 and
+    Marquardt 1963; Nocedal & Wright 2006, section 4.3.)
+
+    Args:
+        M: metric, positive definite.
+        direction: M g.
+        promise: g' M g.
+        length: between 0 and 1.
+    """
+    root = 1.0 / _scale(M)
+    scaled = direction / root
+    k = scaled @ scaled / promise
+    mu = (1.0 / length - 1.0) / k
+    matrix = jnp.eye(M.shape[0], dtype=M.dtype) + mu * M / (root[:, None] * root[None, :])
+    return root * jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(matrix), True), scaled)
+
+
 def metric(M: Array) -> Array:
     """`ascent_metric` of M's spectrum, which is M^-1 where M is safely positive definite."""
     return _inverse(M, ascent_metric)

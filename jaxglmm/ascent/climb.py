@@ -24,6 +24,7 @@ from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
+_MANY = 16  # parameters: a system of equations in them is nothing beside an evaluation
 _NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point,
 _NEAR_IF_DEAR = 1e-4  # and 1e-3 with a rough one
 
@@ -186,10 +187,10 @@ def advance(objective: AbstractObjective, state: Climb, ends: Ends) -> Climb:
 def _evaluate(objective: AbstractObjective, state: Climb) -> _Trial:
     at = state.at
     direction = state.metric @ at.gradient
-    step = jnp.where(state.forced, 0.0, state.length) * direction
+    step = jnp.where(state.forced, 0.0, _step(objective, state, direction))
     end, guess = at.psi + step, along(at.u, state.curved.du, step)
     point, parts, kept, passes, exact = objective.evaluate(end, guess, state.promise, state.kept)
-    accept = state.forced | _acceptable(state, point, direction)
+    accept = state.forced | _acceptable(state, point, step)
     return _Trial(point, parts, kept, passes, exact, accept, step, at.gradient - point.gradient)
 
 
@@ -277,13 +278,23 @@ def _is_last(third: Array, promised: Array, ends: Ends) -> Array:
     return last | (promised < ends.tolerance) & unchanged
 
 
-def _acceptable(state: Climb, trial: Point, direction: Array) -> Array:
+def _step(objective: AbstractObjective, state: Climb, direction: Array) -> Array:
+    """The step tried next. Of many parameters some are nearly flat, where the whole step is far too
+    long; a shorter one is short along these alone."""
+    if direction.shape[0] < _MANY:
+        return state.length * direction
+    step = curvature.damped(state.metric, direction, state.promise, state.length)
+    return jnp.minimum(objective.reach(step), 1.0) * step
+
+
+def _acceptable(state: Climb, trial: Point, step: Array) -> Array:
     """Armijo's rule; where the promise is below the rounding error of the value, the slope at the
     step's end instead (Hager & Zhang 2005, eq. 23)."""
-    at, slope = state.at, state.promise
+    at = state.at
+    slope = step @ at.gradient
     gain = trial.value - at.value
-    risen = gain >= _ARMIJO * state.length * slope
-    level = (gain >= -rounding(at.value)) & (jnp.abs(trial.gradient @ direction) <= 0.9 * slope)
+    risen = gain >= _ARMIJO * slope
+    level = (gain >= -rounding(at.value)) & (jnp.abs(trial.gradient @ step) <= 0.9 * slope)
     finite = jnp.isfinite(trial.value) & jnp.all(jnp.isfinite(trial.gradient))
     return finite & (risen | level)
 

@@ -52,3 +52,33 @@ def test_the_smallest_eigenvalue_is_that_of_the_scaled_matrix():
     exact = np.linalg.eigvalsh(d[:, None] * M * d)[0]
     np.testing.assert_allclose(curvature.smallest(M), exact, rtol=1e-9)
     assert curvature.smallest(np.zeros((0, 0))) == np.inf
+
+
+def test_damped_steps_are_short_along_flat_directions_alone():
+    """A metric of unit diagonal: where one direction promises all, the step is `length` of it; a
+    steep one beside it is nearly whole."""
+    corr = np.eye(3)
+    corr[0, 1] = corr[1, 0] = 0.999
+    flat, steep = np.array([1.0, 1.0, 0.0]) / np.sqrt(2), np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
+    with jax.enable_x64(True):
+        for along, share in ((flat, 0.1), (flat + steep, 0.1)):
+            promise = along @ corr @ along
+            step = np.asarray(curvature.damped(corr, corr @ along, promise, 0.1))
+            assert step @ flat == pytest.approx(share * (corr @ along) @ flat, rel=1e-3)
+        assert step @ steep == pytest.approx((corr @ along) @ steep, rel=0.01)
+        whole = curvature.damped(corr, corr @ along, promise, 1.0)
+    np.testing.assert_allclose(whole, corr @ along, rtol=1e-12)
+
+
+def test_damped_steps_know_no_units():
+    rng = np.random.default_rng(4)
+    M, g, units = positive(rng, 6, np.ones(6)), rng.normal(size=6), 10.0 ** rng.uniform(-4, 4, 6)
+    D = np.diag(np.diag(M))
+    with jax.enable_x64(True):
+        plain = np.asarray(curvature.damped(M, M @ g, g @ M @ g, 0.2))
+        U = np.diag(units)
+        other = curvature.damped(U @ M @ U, U @ M @ g, g @ M @ g, 0.2)
+    np.testing.assert_allclose(other, units * plain, rtol=1e-9)
+    scale = (M @ g) @ np.linalg.solve(D, M @ g) / (g @ M @ g)
+    dense = np.linalg.solve(np.linalg.inv(M) + 4.0 / scale * np.linalg.inv(D), g)
+    np.testing.assert_allclose(plain, dense, rtol=1e-9)
