@@ -76,7 +76,7 @@ def _maximised(
 ) -> programs.Run:
     """What `maximise_and_describe` makes of the rows, in NumPy."""
     number, num_levels = problem.num_obs, [g.num_levels for g in problem.groupings]
-    again = given is None and second.may_look_again(rows, number, control)
+    again = given is None and second.may_look_again(rows, num_levels, number, control)
 
     def look(raised: bool) -> programs.Run:
         which = np.bool_(raised) if again else None

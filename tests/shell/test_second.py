@@ -130,21 +130,24 @@ def test_which_models_may_be_looked_at_again(
     problem, _ = jg.build(BY_GROUPS, data, family, **arguments)
     control = arguments.get("control", jg.Control())
     assert isinstance(control, jg.Control)
-    assert second.may_look_again(arrange(problem), len(data), control) is may
+    rows = arrange(problem)
+    assert second.may_look_again(rows, [10], 40, control) is may
+    assert second.may_look_again(rows, [1000], 1000, control) is may
+    assert not second.may_look_again(rows, [10], 1000, control)
 
 
 def test_models_put_aside() -> None:
     aside = Aside(3)
-    assert aside.take(rest=True) is None
+    assert aside.take(3) is None and len(aside) == 0
     aside.put(np.array([4, 7]), {"y": np.array([[4.0], [7.0]])})
     aside.put(np.array([], int), {"y": np.zeros((0, 1))})
-    assert aside.take() is None
+    assert aside.take(3) is None and len(aside) == 2
     aside.put(np.array([9, 2]), {"y": np.array([[9.0], [2.0]])})
-    first = aside.take()
+    first = aside.take(3)
     assert first is not None and first.places.tolist() == [4, 7, 9]
     assert first.given["y"].ravel().tolist() == [4.0, 7.0, 9.0]
-    assert aside.take() is None
-    last = aside.take(rest=True)
+    assert aside.take(3) is None
+    last = aside.take(1)
     assert last is not None and last.places.tolist() == [2]
     assert last.given["y"].ravel().tolist() == [2.0, 2.0, 2.0]
-    assert aside.take(rest=True) is None
+    assert aside.take(1) is None

@@ -33,19 +33,18 @@ class Aside:
                 self._places.append(places)
                 self._given.append(given)
 
-    def take(self, *, rest: bool = False) -> Waiting | None:
-        """A micro-batch of models if there are as many, or the rest of them; else None."""
+    def __len__(self) -> int:
         with self._lock:
-            number = sum(map(len, self._places))
-            if number == 0 or (number < self._size and not rest):
+            return sum(map(len, self._places))
+
+    def take(self, number: int) -> Waiting | None:
+        """The first so many models; None where there are fewer."""
+        with self._lock:
+            places = np.concatenate([np.zeros(0, int), *self._places])
+            if len(places) < number:
                 return None
-            places = np.concatenate(self._places)
             given = jax.tree.map(lambda *parts: np.concatenate(parts), *self._given)
-            now, later = slice(self._size), slice(self._size, None)
-            self._places, self._given = [], []
-            if number > self._size:
-                self._places = [places[later]]
-                self._given = [jax.tree.map(lambda leaf: leaf[later], given)]
-        places = places[now]
-        index = np.append(np.arange(len(places)), np.zeros(self._size - len(places), int))
-        return Waiting(places, jax.tree.map(lambda leaf: leaf[index], given))
+            left, rest = jax.tree.map(lambda leaf: leaf[number:], given), places[number:]
+            self._places, self._given = ([rest], [left]) if len(rest) else ([], [])
+        index = np.append(np.arange(number), np.zeros(self._size - number, int))
+        return Waiting(places[:number], jax.tree.map(lambda leaf: leaf[index], given))

@@ -20,7 +20,7 @@ from jaxglmm.control import Control
 from jaxglmm.frontend import programs, second
 from jaxglmm.frontend.checks import machine_memory
 from jaxglmm.frontend.fitting import threads_for
-from jaxglmm.frontend.many.aside import Aside
+from jaxglmm.frontend.many.aside import Aside, Waiting
 from jaxglmm.frontend.many.models import Models, Survey, Wrong
 from jaxglmm.frontend.many.progress import Progress
 from jaxglmm.frontend.many.sizes import Sizes, choose_sizes, num_lanes, turn
@@ -123,7 +123,9 @@ class _Run:
         self.work, self.sizes = work, sizes
         settings = {"control": control, "width": sizes.lanes, "modes": modes}
         self.static = {**settings, **work.static}
-        again = work.takes_raised and second.may_look_again(work.rows, work.num_rows, control)
+        again = work.takes_raised and second.may_look_again(
+            work.rows, work.num_levels, work.num_rows, control
+        )
         self._aside = Aside(sizes.models) if again else None
         self.num_obs = np.zeros(len(work), np.int64)
         self._lock, self._stop = threading.Lock(), False
@@ -168,8 +170,7 @@ class _Run:
                     done.result()
             finally:
                 self._stop = True
-        while self._look_again(ready[workers[0]], workers[0], rest=True):
-            pass
+        self._look_at_rest(ready, busy)
 
     def _work(
         self,
@@ -192,7 +193,8 @@ class _Run:
                 self._keep(start, stop, outcome)
                 report.add(self.work.codes(outcome)[: stop - start])
                 self._put_aside(start, stop, own[0], outcome)
-                self._look_again(ready, device)
+                if self._aside is not None:
+                    self._look_again(ready, device, self._aside.take(self.sizes.models))
 
     def _run(
         self,
@@ -217,14 +219,26 @@ class _Run:
         which = np.flatnonzero(found[: stop - start])
         self._aside.put(start + which, jax.tree.map(lambda leaf: leaf[which], given))
 
+    def _look_at_rest(self, ready: dict[Any, Any], workers: list[Any]) -> None:
+        """Those put aside that were too few for a micro-batch: all workers have some."""
+        if self._aside is None or not len(self._aside):
+            return
+        number = len(self._aside)
+        shares = [len(part) for part in np.array_split(np.arange(number), len(workers))]
+        waiting = [self._aside.take(share) for share in shares if share]
+
+        def look(device: Any, own: Waiting | None) -> None:
+            self._look_again(ready[device], device, own)
+
+        with ThreadPoolExecutor(len(waiting)) as pool:
+            list(pool.map(look, workers, waiting))
+
     def _look_again(
-        self, ready: tuple[Callable[..., Any], Any], device: Any, *, rest: bool = False
-    ) -> bool:
-        """Fit a micro-batch of those put aside from raised starts, and keep what is higher; whether
-        there was one."""
-        waiting = None if self._aside is None else self._aside.take(rest=rest)
+        self, ready: tuple[Callable[..., Any], Any], device: Any, waiting: Waiting | None
+    ) -> None:
+        """Fit models from raised starts, and keep what is higher."""
         if waiting is None:
-            return False
+            return
         places = waiting.places
         with jax.enable_x64(True):
             outcome = self._run(ready, device, waiting.given, len(places), raised=True)
@@ -234,7 +248,6 @@ class _Run:
         outcome = outcome._replace(estimate=second.with_both(outcome.estimate, first))
         for whole, leaf in zip(self._leaves, jax.tree.leaves(outcome), strict=True):
             whole[places[higher]] = leaf[higher]
-        return True
 
     def _keep(self, start: int, stop: int, outcome: Any) -> None:
         leaves, tree = jax.tree.flatten(outcome)
