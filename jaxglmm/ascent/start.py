@@ -11,8 +11,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm import curvature
+from jaxglmm.ascent.fixed import (
+    FixedFit,
+    constant_others,
+    derivatives,
+    fit_fixed,
+    information_of,
+)
 from jaxglmm.ascent.moments import joint_moments, limits, row_error
-from jaxglmm.likelihood import log_kernel, score_and_weights
 from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
@@ -20,9 +26,7 @@ from jaxglmm.predictor import (
     Predictors,
     by_column,
     fixed_change,
-    fixed_column,
     fixed_part,
-    offsets,
     reduce,
     sum_columns,
     total,
@@ -30,7 +34,6 @@ from jaxglmm.predictor import (
 )
 from jaxglmm.rows import Rows
 
-_MAX_NEWTON = 6
 _MAX_VARIANCE = 2.0  # beyond it the expansion of the mean in the random effects is no guide
 _LEAST_SHARE = 1 / 3  # of a marginal variance to the conditional one
 _SPREAD = 0.75  # of the variance of transformed counts is not that of their law, in the mean row
@@ -68,11 +71,11 @@ def start(rows: Rows, raised: Array | None = None) -> Start:
     count = jnp.maximum(total(rows, rows.multiplier), 1.0)
     constant = jnp.reshape(total(rows, rows.multiplier * mean) / count, (1, 1))
     phi = family.initial_phi(rows.y, constant, rows.weight, rows.multiplier)
-    fit = _fit_fixed(rows, phi, mean, constant)
+    fit = fit_fixed(rows, phi, mean, constant)
     fitted = family.link.mean(fixed_part(rows, fit.beta)[0])
     moments = family.initial_phi(rows.y, fitted, rows.weight, rows.multiplier)
     plain, phi = phi, jnp.where(jnp.isfinite(moments), moments, phi)
-    s, weights = _derivatives(rows, fixed_part(rows, fit.beta), phi)
+    s, weights = derivatives(rows, fixed_part(rows, fit.beta), phi)
     if len(rows.groupings) > 1:
         weights = (_expected(rows, fit.beta, fitted, phi), *weights[1:])
         sds, residual = joint_moments(rows, s, weights)
@@ -149,7 +152,7 @@ def _spread_out(
     levels (overdispersion), and the means are the better guide.
     """
     far = rows.family.link.predictor(mean)
-    (s,), (weight,) = _derivatives(rows, (far,), jnp.zeros((0,), rows.dtype))
+    (s,), (weight,) = derivatives(rows, (far,), jnp.zeros((0,), rows.dtype))
     known = (weight > 0) & (rows.multiplier > 0)
     error = 1.0 / jnp.where(known, weight, 1.0)
     r = jnp.where(known, far + s * error - rows.offset, 0.0)
@@ -160,7 +163,7 @@ def _spread_out(
 
     def fit(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
         w = weighted(state[1])
-        own = curvature.solve(_information(rows, (w,)), transpose_fixed(rows, (w * r,)))
+        own = curvature.solve(information_of(rows, (w,)), transpose_fixed(rows, (w * r,)))
         left = r - fixed_change(rows, own)[0]
         return own, total(rows, jnp.where(known, left * left, 0.0)) / count
 
@@ -179,16 +182,6 @@ def _size(sds: tuple[Array, ...]) -> Array:
     return jnp.sum(jnp.concatenate(sds) ** 2)
 
 
-def _derivatives(rows: Rows, eta: Predictors, phi: Array) -> tuple[Predictors, Predictors]:
-    """Score and the size of the diagonal weights of every predictor, zero where not finite."""
-
-    def finite(v: Array) -> Array:
-        return jnp.where(jnp.isfinite(v), v, 0.0)
-
-    s, W = score_and_weights(rows, eta, phi)
-    return tuple(map(finite, s)), tuple(jnp.abs(finite(W[a][a])) for a in range(len(s)))
-
-
 def _expected(rows: Rows, beta: Array, fitted: Array, phi: Array) -> Array:
     """The first predictor's weights at responses that equal their means.
 
@@ -197,74 +190,17 @@ def _expected(rows: Rows, beta: Array, fitted: Array, phi: Array) -> Array:
     """
     y = fitted * rows.weight if rows.family.weight_role == "trials" else fitted
     rows = dataclasses.replace(rows, y=jnp.broadcast_to(y, rows.y.shape))
-    return _derivatives(rows, fixed_part(rows, beta), phi)[1][0]
+    return derivatives(rows, fixed_part(rows, beta), phi)[1][0]
 
 
 def information(rows: Rows, params: Params, u: Effects) -> Array:
     """X' W X at these means of the responses; comparable with that of `Start`."""
-    return _information(rows, _derivatives(rows, predictor_at(rows, params, u), params.phi)[1])
-
-
-def _information(rows: Rows, weights: Predictors) -> Array:
-    """X' W X over all predictors, with 1 on the diagonal of padding columns."""
-
-    def column(k: Array) -> Array:
-        pairs = zip(weights, fixed_column(rows, k), strict=True)
-        return transpose_fixed(rows, tuple(w * x for w, x in pairs))
-
-    gram = jax.lax.map(column, jnp.arange(rows.num_fixed)).reshape((rows.num_fixed,) * 2)
-    return gram + jnp.diag(jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype))
-
-
-class _Fit(NamedTuple):
-    """The model without random effects."""
-
-    beta: Array
-    eta: Predictors  # where the next step starts
-    value: Array
-    gain: Array
-    information: Array  # where the last step started
-    reference: Array  # where the first one did
-    count: Array
-
-
-def _fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> _Fit:
-    """Newton steps of the model without random effects while they gain 0.1 % of a unit a row.
-
-    The first starts from a predictor of its own for every row, the transformed response, and
-    moves the first predictor alone: what the others are near shows about the fit.
-    """
-    link = rows.family.link
-    others = _others(rows, constant, rows.y)
-    back = (link.predictor(constant), *others)
-    enough = 1.0 + 1e-3 * rows.y.size
-    infinite = jnp.asarray(jnp.inf, rows.dtype)
-    none = jnp.zeros((rows.num_fixed,) * 2, rows.dtype)
-    first = _Fit(
-        beta=jnp.zeros((rows.num_fixed,), rows.dtype),
-        eta=(link.predictor(mean), *others),
-        value=-infinite,
-        gain=infinite,
-        information=none,
-        reference=none,
-        count=jnp.asarray(0),
-    )
-    return jax.lax.while_loop(
-        lambda fit: (fit.gain > enough) & (fit.count < _MAX_NEWTON),
-        lambda fit: _newton(rows, phi, back, fit),
-        first,
-    )
-
-
-def _others(rows: Rows, mean: Array, y: Array) -> Predictors:
-    """The predictors behind the first, constants near what they are about means like these."""
-    found = rows.family.initial_others(y, mean, rows.weight, rows.multiplier)
-    return tuple(jnp.full(rows.y.shape, value, rows.dtype) for value in found)
+    return information_of(rows, derivatives(rows, predictor_at(rows, params, u), params.phi)[1])
 
 
 def _own_dispersion(
-    rows: Rows, fit: _Fit, fitted: Array, sds: tuple[Array, ...], weights: Predictors
-) -> _Fit:
+    rows: Rows, fit: FixedFit, fitted: Array, sds: tuple[Array, ...], weights: Predictors
+) -> FixedFit:
     """The fit with a dispersion that no longer holds what the random effects make of the spread.
 
     Of the residuals' variance, which is that of the scores in units of the information, the random
@@ -275,49 +211,18 @@ def _own_dispersion(
     share = jnp.clip(1.0 - spread, _LEAST_OWN, 1.0)
     own_y = jnp.where(rows.y == 0, rows.y, fitted + jnp.sqrt(share) * (rows.y - fitted))
     pairs = zip(
-        _others(rows, fitted, own_y), _others(rows, fitted, rows.y), weights[1:], strict=True
+        constant_others(rows, fitted, own_y),
+        constant_others(rows, fitted, rows.y),
+        weights[1:],
+        strict=True,
     )
     pulls = (w * (own - all_) for own, all_, w in pairs)
     pull = transpose_fixed(rows, (jnp.zeros((1, 1), rows.dtype), *pulls))
     return fit._replace(beta=fit.beta + curvature.solve(fit.information, pull))
 
 
-def _newton(rows: Rows, phi: Array, back: Predictors, fit: _Fit) -> _Fit:
-    """A Newton step from `fit.eta`; `back` is where to begin again if the first one fails."""
-    s, weights = _derivatives(rows, fit.eta, phi)
-    first = fit.count == 0
-    if len(s) > 1:  # the others stay where they are, as near as their columns reach
-        counts = jnp.where(rows.multiplier > 0, 1.0, 0.0).astype(rows.dtype)
-        s = (s[0], *(jnp.where(first, 0.0, d) for d in s[1:]))
-        weights = (weights[0], *(jnp.where(first, counts, w) for w in weights[1:]))
-    working = tuple(
-        jnp.where(w > 0, w * (e - o) + d, 0.0)
-        for w, e, o, d in zip(weights, fit.eta, offsets(rows), s, strict=True)
-    )
-    information = _information(rows, weights)
-    beta = curvature.solve(information, transpose_fixed(rows, working))
-    eta = fixed_part(rows, beta)
-    value = total(rows, log_kernel(rows, eta, phi))
-    better = value > fit.value
-    # Out of the law's domain at once: begin again from the mean response.
-    again = first & ~better
-    if len(s) > 1:
-        nearer = _others(rows, rows.family.link.mean(eta[0]), rows.y)
-        pairs = zip(nearer, eta[1:], strict=True)
-        eta = (eta[0], *(jnp.where(first & jnp.isfinite(n), n, e) for n, e in pairs))
-    return _Fit(
-        beta=jnp.where(better, beta, fit.beta),
-        eta=tuple(jnp.where(again, b, e) for b, e in zip(back, eta, strict=True)),
-        value=jnp.where(better, value, fit.value),
-        gain=jnp.where(again, jnp.inf, value - fit.value),
-        information=information,
-        reference=jnp.where((fit.count == 0) | again, information, fit.reference),
-        count=fit.count + 1,
-    )
-
-
 def _conditional(
-    rows: Rows, fit: _Fit, sds: tuple[Array, ...], weights: Predictors
+    rows: Rows, fit: FixedFit, sds: tuple[Array, ...], weights: Predictors
 ) -> tuple[Array, tuple[Array, ...]]:
     """beta and standard deviations given u = 0, from those of the marginal mean.
 
