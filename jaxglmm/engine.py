@@ -13,7 +13,7 @@ from jaxglmm.factor import choose
 from jaxglmm.marginal import criterion
 from jaxglmm.marginal.inside import constant, inward
 from jaxglmm.marginal.pseudo import linearised, to_working
-from jaxglmm.mode import find_mode, zeros
+from jaxglmm.mode import find_mode, near, zeros
 from jaxglmm.params import Params
 from jaxglmm.params import log_prior as params_log_prior
 from jaxglmm.rows import arrange
@@ -51,7 +51,8 @@ def log_likelihood(params: Params, problem: Problem) -> Array:
     rows = arrange(problem)
     if rows.by_pseudo_data:
         plain = rows.random_only
-        u = find_mode(plain, choose(plain), params, zeros(plain))
+        factor = choose(plain)
+        u = find_mode(plain, factor, params, near(plain, factor, params, zeros(plain)))
         rows = linearised(rows, eta_at(plain, params, u))
         params = to_working(problem.family, params)
     inner, begin = inward(rows, params, zeros(rows.random_only))

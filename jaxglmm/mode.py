@@ -38,6 +38,7 @@ from jaxglmm.predictor import (
     shrunk,
     transpose_lambda,
     transpose_random,
+    weigh,
 )
 from jaxglmm.rows import Rows
 
@@ -71,6 +72,28 @@ def zeros(rows: Rows) -> Effects:
     if rows.fixed_inside:
         shapes.append((len(rows.inside), 1))
     return tuple(jnp.zeros(shape, rows.dtype) for shape in shapes)
+
+
+def near(rows: Rows, factor: AbstractFactor, params: Params, u: Effects) -> Effects:
+    """Where the search for the mode begins: at u; with a link whose mean is not monotone over the
+    whole line, at the effects that the transformed responses eta* ask for, H^-1 Lambda' Z' (score +
+    W (eta* - X beta)) with all at eta*.
+
+    There eta = 0 is a barrier to every row with a response above zero, and the side where the
+    search begins is the one where it ends. (Poisson with a square root, 300 rows in 15 groups: 9
+    in log-likelihood.)
+    """
+    family = rows.family
+    if family.link.is_monotone:
+        return u
+    lam, fixed = relative_factors(rows, params.theta), fixed_part(rows, params.beta)
+    there = (family.link.predictor(family.initial_mean(rows.y, rows.weight)), *fixed[1:])
+    s, W = score_and_weights(rows, there, params.phi)
+    pulls = plus(s, weigh(W, minus(there, fixed)))
+    pulls = tuple(jnp.where(jnp.isfinite(p), p, 0.0) for p in pulls)
+    factored = factor.factorise_safely(factor.assemble(rows, lam, W))
+    found = factor.solve(factored, transpose_lambda(lam, transpose_random(rows, pulls)))
+    return tuple(jnp.where(jnp.isfinite(a), a, b) for a, b in zip(found, u, strict=True))
 
 
 def predictor_at(rows: Rows, params: Params, u: Effects) -> Predictors:

@@ -14,7 +14,7 @@ from jaxglmm.ascent.objective import AbstractObjective, LaplaceObjective
 from jaxglmm.ascent.restricted import PenalisedObjective, RestrictedObjective, share_of
 from jaxglmm.factor import choose
 from jaxglmm.marginal.inside import inward, joint_hessian, outward, places
-from jaxglmm.mode import zeros
+from jaxglmm.mode import near, zeros
 from jaxglmm.params import Params, flatten, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows
@@ -75,6 +75,7 @@ class LaplaceRoute(AbstractRoute):
 
     def prepare(self, rows: Rows, first: Params) -> Prepared:
         params, u = inward(rows, first, zeros(rows.random_only))
+        u = near(rows, choose(rows), params, u)
         psi, share = flatten(params), share_of(rows, rows.num_fixed)
         return Prepared(psi if share is None else share.collapse(psi), u)
 

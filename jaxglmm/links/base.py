@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ RANGES: dict[Range, tuple[float, float]] = {
 
 
 class AbstractLink(abc.ABC):
-    """A monotone map mu = mean(eta), elementwise; all derivatives come from autodiff.
+    """A map mu = mean(eta), elementwise; all derivatives come from autodiff.
 
     `range` is the set of means the link can reach: the real line, (0, inf) or (0, 1). Links into
     (0, 1) give `log_mean` and `log1m_mean` without forming the probability, so that both tails
@@ -32,6 +32,7 @@ class AbstractLink(abc.ABC):
 
     name: str
     range: Range
+    is_monotone: ClassVar[bool] = True  # over the whole line
 
     @abc.abstractmethod
     def mean(self, eta: Array) -> Array:

@@ -51,6 +51,7 @@ class Inverse(AbstractLink):
 
     name = "inverse"
     range = "positive"
+    is_monotone = False
 
     def mean(self, eta: Array) -> Array:
         return 1.0 / eta
@@ -68,6 +69,7 @@ class InverseSquared(AbstractLink):
 
     name = "inverse_squared"
     range = "positive"
+    is_monotone = False
 
     def mean(self, eta: Array) -> Array:
         return 1.0 / jnp.sqrt(eta)
@@ -85,6 +87,7 @@ class Sqrt(AbstractLink):
 
     name = "sqrt"
     range = "positive"
+    is_monotone = False
 
     def mean(self, eta: Array) -> Array:
         return eta * eta
@@ -102,6 +105,7 @@ class Power(AbstractLink):
 
     power: float
     range = "positive"
+    is_monotone = False
 
     @property
     def name(self) -> str:  # type: ignore[override]

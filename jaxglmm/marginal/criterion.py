@@ -12,7 +12,7 @@ from jax import Array
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.marginal import laplace, quadrature
 from jaxglmm.marginal.hessian import Curved, hessian_of_pieces
-from jaxglmm.mode import find_mode, zeros
+from jaxglmm.mode import find_mode, near, zeros
 from jaxglmm.params import Params, flatten, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import Rows
@@ -42,7 +42,8 @@ def marginal(
 ) -> Array:
     """The same from the data alone: finds the mode, from `begin` or zero; differentiable to any
     order."""
-    u = find_mode(rows, factor, params, zeros(rows) if begin is None else begin)
+    begin = near(rows, factor, params, zeros(rows) if begin is None else begin)
+    u = find_mode(rows, factor, params, begin)
     return log_likelihood(rows, factor, params, u)
 
 
