@@ -24,7 +24,9 @@ from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
-_MANY = 16  # parameters: a system of equations in them is nothing beside an evaluation
+# Covariance parameters: two terms of eight correlated effects have 72 (40 evaluations for 45); with
+# ten in one term it makes no difference.
+_MANY = 16
 _NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point,
 _NEAR_IF_DEAR = 1e-4  # and 1e-3 with a rough one
 
@@ -279,9 +281,9 @@ def _is_last(third: Array, promised: Array, ends: Ends) -> Array:
 
 
 def _step(objective: AbstractObjective, state: Climb, direction: Array) -> Array:
-    """The step tried next. Of many parameters some are nearly flat, where the whole step is far too
-    long; a shorter one is short along these alone."""
-    if direction.shape[0] < _MANY:
+    """The step tried next. Of many covariance parameters some are nearly flat, where the whole step
+    is far too long; a shorter one is short along these alone."""
+    if objective.num_theta < _MANY:
         return state.length * direction
     step = curvature.damped(state.metric, direction, state.promise, state.length)
     return jnp.minimum(objective.reach(step), 1.0) * step

@@ -59,6 +59,10 @@ class ProfiledObjective(AbstractObjective):
     of: profiled.Sums
 
     @property
+    def num_theta(self) -> int:
+        return self.rows.num_theta
+
+    @property
     def column_cost(self) -> float:
         return _CURVED if self.factor.curves(self.rows.num_theta) else self.factor.column_cost
 

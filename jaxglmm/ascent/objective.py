@@ -60,6 +60,11 @@ class AbstractObjective(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def num_theta(self) -> int:
+        """Covariance parameters among psi."""
+
+    @property
+    @abc.abstractmethod
     def blank(self) -> Any:
         """The `kept` of the first evaluation."""
 
@@ -108,6 +113,10 @@ class LaplaceObjective(AbstractObjective):
 
     rows: Rows
     factor: AbstractFactor
+
+    @property
+    def num_theta(self) -> int:
+        return self.rows.num_theta
 
     @property
     def column_cost(self) -> float:

@@ -30,6 +30,10 @@ class DerivedObjective(AbstractObjective):
     of: AbstractObjective
 
     @property
+    def num_theta(self) -> int:
+        return self.of.num_theta
+
+    @property
     def column_cost(self) -> float:
         return self.of.column_cost
 

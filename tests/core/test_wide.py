@@ -152,7 +152,7 @@ def test_a_program_does_not_grow_with_the_columns():
         program = jax.make_jaxpr(lambda p: maximise_rows(arrange(p)))(problem(q, 1200))
         return num_equations(program.jaxpr)
 
-    assert size(24) == size(16)  # from 16 parameters on steps are damped
+    assert size(24) == size(16)  # from 16 on steps are damped
 
 
 def test_a_fit_with_many_columns():
