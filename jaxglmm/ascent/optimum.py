@@ -126,9 +126,12 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
     smallest = curvature.smallest(-curved)
     singular = _is_singular(rows.random_only, params, u)
     known = _known(rows, curved)
+    told = curved
     if rows.family.num_phi:
         settled = _settled(known, end.certified, curved, gradient, ended.tolerance)
         end = end._replace(certified=end.certified | settled)
+        # Where nothing is known the rest is rounding, which others' errors would involve.
+        told = jnp.where(known[:, None] & known[None, :], curved, 0.0)
     certified = end.certified
     limit = _limit(rows, params.phi, begin, known, certified)
     stuck = ~certified & (end.iterations < ended.max_iterations)
@@ -145,7 +148,7 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         params=params,
         log_likelihood=value + constant(rows),
         u=u,
-        hessian=curved,
+        hessian=told,
         status=code,
         singular=singular,
         limit=limit,
