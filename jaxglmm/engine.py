@@ -13,7 +13,7 @@ from jaxglmm.factor import choose
 from jaxglmm.marginal import criterion
 from jaxglmm.marginal.inside import constant, inward
 from jaxglmm.marginal.pseudo import linearised, to_working
-from jaxglmm.mode import find_mode, near, zeros
+from jaxglmm.mode import mode_at, zeros
 from jaxglmm.params import Params
 from jaxglmm.params import log_prior as params_log_prior
 from jaxglmm.rows import arrange
@@ -51,8 +51,7 @@ def log_likelihood(params: Params, problem: Problem) -> Array:
     rows = arrange(problem)
     if rows.by_pseudo_data:
         plain = rows.random_only
-        factor = choose(plain)
-        u = find_mode(plain, factor, params, near(plain, factor, params, zeros(plain)))
+        u = mode_at(plain, choose(plain), params)
         rows = linearised(rows, eta_at(plain, params, u))
         params = to_working(problem.family, params)
     inner, begin = inward(rows, params, zeros(rows.random_only))

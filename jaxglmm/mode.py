@@ -266,6 +266,11 @@ def _select(rows: Rows, factor: AbstractFactor, which: Array, yes: Effects, no: 
     return tuple(jnp.where(m > 0.5, a, b) for m, a, b in zip(mask, yes, no, strict=True))
 
 
+def mode_at(rows: Rows, factor: AbstractFactor, params: Params) -> Effects:
+    """`find_mode` from a guess of its own."""
+    return find_mode(rows, factor, params, near(rows, factor, params, zeros(rows)))
+
+
 @jax.custom_jvp
 def find_mode(rows: Rows, factor: AbstractFactor, params: Params, start: Effects) -> Effects:
     """The mode of u, differentiable in `rows` and `params` to any order; `start` is a guess."""

@@ -14,7 +14,7 @@ from jaxglmm.ascent.estimate import Estimate
 from jaxglmm.ascent.maximum import Maximum
 from jaxglmm.factor import choose
 from jaxglmm.marginal.pseudo import from_working, linearised, log_sigma_share
-from jaxglmm.mode import find_mode, near, predictor_at, zeros
+from jaxglmm.mode import mode_at, predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import Effects, total
 from jaxglmm.rows import Rows
@@ -51,8 +51,7 @@ def iterate(rows: Rows, first: Params, fit: Callable[[Rows], Maximum], limits: L
     them is not for good.
     """
     plain = rows.random_only
-    factor = choose(plain)
-    u = find_mode(plain, factor, first, near(plain, factor, first, zeros(plain)))
+    u = mode_at(plain, choose(plain), first)
     begin = eta_at(plain, first, u)
 
     def fit_at(eta: Array) -> Maximum:

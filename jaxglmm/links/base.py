@@ -28,11 +28,12 @@ class AbstractLink(abc.ABC):
     `range` is the set of means the link can reach: the real line, (0, inf) or (0, 1). Links into
     (0, 1) give `log_mean` and `log1m_mean` without forming the probability, so that both tails
     stay finite; `log_binomial` is their combination, which a canonical link may shorten.
+    `is_monotone` is false of a link whose mean is defined, or rises, for eta of one sign alone.
     """
 
     name: str
     range: Range
-    is_monotone: ClassVar[bool] = True  # over the whole line
+    is_monotone: ClassVar[bool] = True
 
     @abc.abstractmethod
     def mean(self, eta: Array) -> Array:

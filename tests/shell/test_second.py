@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import jaxglmm as jg
-from jaxglmm.frontend import second
+from jaxglmm.frontend import programs, second
 from jaxglmm.frontend.many.aside import Aside
 from jaxglmm.rows import arrange
 
@@ -66,6 +66,19 @@ def test_a_maximum_above_that_without_random_effects() -> None:
     profile = [held_at(sd) for sd in np.linspace(0.6, 1.0, 9)]
     assert max(profile) <= found.log_likelihood < max(profile) + 0.01
     assert found.optimizer.iterations > int(one.iterations)  # those of both ascents
+
+
+def test_both_looks_are_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, find = [], programs._find
+
+    def counted(*arguments: object) -> object:
+        made.append(arguments[1])
+        return find(*arguments)
+
+    monkeypatch.setattr(programs, "_find", counted)
+    monkeypatch.setattr(programs, "_memory", {})
+    found = fit(BY_GROUPS, TWO_BY_GROUPS)
+    assert found.status == "converged" and len(made) == 1
 
 
 def test_effects_of_rows_beside_a_dispersion() -> None:
