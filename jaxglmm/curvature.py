@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxglmm.needed import where_needed
+from jaxglmm.needed import where_rarely_needed
 
 _SAFE = 1e-3  # the least pivot of a matrix scaled to a unit diagonal that needs no eigenvalues
 _SMALL = 8  # columns
@@ -87,7 +87,7 @@ def keeps(final: Array, reference: Array, share: float) -> Array:
     _, pivot = _cholesky_inverse(above * scale[:, None] * scale[None, :])
     least = 10.0 * final.shape[0] * float(jnp.finfo(final.dtype).eps)
     both = final, reference
-    return where_needed(
+    return where_rarely_needed(
         ~(pivot > least), lambda both: ~(_least_share(*both) < share), both, jnp.asarray(True)
     )
 
@@ -143,8 +143,8 @@ def _inverse(M: Array, otherwise: Callable[[Spectrum], Array]) -> Array:
     scaled = M * scale[:, None] * scale[None, :]
     inverse, pivot = _cholesky_inverse(scaled)
     known = inverse * scale[:, None] * scale[None, :]
-    return where_needed(
-        ~(pivot > _SAFE), lambda scaled: otherwise(_spectrum(scaled, scale)), scaled, known
+    return where_rarely_needed(
+        ~(pivot > _SAFE), lambda of: otherwise(_spectrum(*of)), (scaled, scale), known
     )
 
 

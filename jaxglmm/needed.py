@@ -7,14 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 
 def where_needed(needed: Array, of: Callable[[Any], Any], what: Any, known: Any) -> Any:
     """of(what) where that is needed, else what is known: then nothing is computed.
 
     A loop, as a batched `cond` would compute both; one that changes what it computes from, as XLA
-    would take what rests on anything else out of it.
+    would take what rests on anything else out of it. In a batch all are computed if one needs it.
 
     Args:
         needed: a scalar, of each model its own.
@@ -29,3 +29,41 @@ def where_needed(needed: Array, of: Callable[[Any], Any], what: Any, known: Any)
         (needed, known, what),
     )
     return found
+
+
+def where_rarely_needed(needed: Array, of: Callable[[Any], Any], what: Any, known: Any) -> Any:
+    """The same for what few of a batch need: one after another, and no other is computed.
+
+    `of` takes all arrays it rests on from `what`. Not to be differentiated.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def alone(needed: Array, what: Any, known: Any) -> Any:
+        return where_needed(needed, of, what, known)
+
+    @alone.def_vmap
+    def of_batch(size: int, batched: Any, needed: Array, what: Any, known: Any) -> Any:
+        def each(is_batched: bool, leaf: Array) -> Array:
+            leaf = jnp.asarray(leaf)
+            return leaf if is_batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
+
+        needed, what, known = jax.tree.map(each, tuple(batched), (needed, what, known))
+        place = first_where(needed)
+
+        def one(k: Array, found: Any) -> Any:
+            at = place[k]
+            new = of(jax.tree.map(lambda leaf: leaf[at], what))
+            return jax.tree.map(
+                lambda all_, own: lax.dynamic_update_index_in_dim(all_, own, at, 0), found, new
+            )
+
+        found = lax.fori_loop(0, jnp.sum(needed), one, known)
+        return found, jax.tree.map(lambda _: True, known)
+
+    return alone(needed, what, known)
+
+
+def first_where(which: Array) -> Array:
+    """The places of a vector where it is true, then others."""
+    place = jnp.arange(which.shape[0])
+    return jnp.sort(jnp.where(which, place, place + which.shape[0]))

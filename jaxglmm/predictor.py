@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from jaxglmm.arrays import AnyArray, add, plus
 from jaxglmm.pattern import Nested
-from jaxglmm.rows import HasGroupings, Rows, by_term
+from jaxglmm.rows import UNROLLED, HasGroupings, Rows, by_term
 
 Effects = tuple[AnyArray, ...]
 Predictors = tuple[Array, ...]
@@ -100,12 +100,20 @@ def factors_of_groups(rows: HasGroupings, theta: Array) -> tuple[Array, ...]:
 
 def random_effects(factors: tuple[Array, ...], u: Effects) -> Effects:
     """b = Lambda u."""
-    return tuple(factor @ values for factor, values in zip(factors, u, strict=True))
+    return tuple(map(_product, factors, u))
 
 
 def transpose_lambda(factors: tuple[Array, ...], b: Effects) -> Effects:
     """Lambda' b."""
-    return tuple(factor.T @ values for factor, values in zip(factors, b, strict=True))
+    return tuple(_product(factor.T, values) for factor, values in zip(factors, b, strict=True))
+
+
+def _product(factor: Array, values: AnyArray) -> Array:
+    """factor @ values, written out where there is little to it: a batch of products would transpose
+    the values, and keep what is around it from vectorising."""
+    if factor.shape[1] > UNROLLED:
+        return factor @ values
+    return add(factor[:, j, None] * values[j] for j in range(factor.shape[1]))
 
 
 def sum_columns(
@@ -252,6 +260,12 @@ def _transpose_columns(rows: Rows, which: tuple[int, ...], r: Predictors) -> Arr
         if not mine.any():
             continue
         values = jnp.broadcast_to(values, rows.y.shape)
+        if len(which) <= UNROLLED:
+            # In a batch a product with so few columns takes longer than what it multiplies.
+            none = jnp.zeros((), rows.dtype)
+            own = [total(rows, values * c) if m else none for c, m in zip(x, mine, strict=True)]
+            pulled = pulled + jnp.stack(own)
+            continue
         # In this order: batched, the other one would copy the values across.
         pulled = pulled + jnp.where(mine, jnp.tensordot(values, x, axes=((0, 1), (1, 2))), 0.0)
     return pulled

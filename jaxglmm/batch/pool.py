@@ -9,12 +9,15 @@ on its lane, on its neighbours or on the number of tasks.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from jaxglmm.needed import first_where
 
 
 class Task(NamedTuple):
@@ -35,7 +38,7 @@ class _Lanes(NamedTuple):
     state: Any
     number: Array  # of the task in each lane, beyond the last where there is none
     following: Array  # the next task to begin
-    kept: Any
+    kept: Packed
 
 
 def pool(task: Task, data: Any, count: Array, width: int) -> Any:
@@ -71,28 +74,56 @@ def pool(task: Task, data: Any, count: Array, width: int) -> Any:
 
     number = jnp.arange(width)
     first = begin(number)
-    shapes = jax.eval_shape(lambda: jax.vmap(task.end)(of_lanes(number), first))
-    kept = jax.tree.map(lambda s: jnp.zeros((size, *s.shape[1:]), s.dtype), shapes)
-    lanes = _Lanes(first, number, jnp.asarray(width), kept)
-    return lax.while_loop(working, step, lanes).kept
+    ends = jax.eval_shape(lambda: jax.vmap(task.end)(of_lanes(number), first))
+    lanes = _Lanes(first, number, jnp.asarray(width), _nothing(ends, size))
+    return _unpacked(lax.while_loop(working, step, lanes).kept, ends)
 
 
-def _stored(kept: Any, ends: Any, number: Array, done: Array) -> Any:
+Packed = dict[Any, Array]
+"""Arrays of one type and leading axis side by side, by that type; (entry, number) each."""
+
+
+def _by_type(tree: Any) -> dict[Any, list[Any]]:
+    """Leaves, in their order."""
+    found: dict[Any, list[Any]] = {}
+    for leaf in jax.tree.leaves(tree):
+        found.setdefault(leaf.dtype.name, []).append(leaf)
+    return found
+
+
+def _nothing(shapes: Any, size: int) -> Packed:
+    """For so many entries like those of `shapes`."""
+    return {
+        name: jnp.zeros((size, sum(math.prod(leaf.shape[1:]) for leaf in leaves)), name)
+        for name, leaves in _by_type(shapes).items()
+    }
+
+
+def _unpacked(packed: Packed, shapes: Any) -> Any:
+    leaves, first = [], dict.fromkeys(packed, 0)
+    for leaf in jax.tree.leaves(shapes):
+        name, shape = leaf.dtype.name, leaf.shape[1:]
+        begin = first[name]
+        first[name] = end = begin + math.prod(shape)
+        leaves.append(packed[name][:, begin:end].reshape(packed[name].shape[0], *shape))
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+
+def _stored(kept: Packed, ends: Any, number: Array, done: Array) -> Packed:
     """The ends of lanes that are done, each where its task belongs.
 
     One after another: XLA's scatter on CPUs goes through all lanes, for every array anew.
     """
-    width = done.shape[0]
-    lane = jnp.arange(width)
-    first = jnp.sort(jnp.where(done, lane, lane + width))  # those that are done
+    first, by_type = first_where(done), _by_type(ends)
 
-    def store(i: Array, kept: Any) -> Any:
+    def store(i: Array, kept: Packed) -> Packed:
         at = first[i]
 
-        def leaf(all_: Array, new: Array) -> Array:
-            return lax.dynamic_update_index_in_dim(all_, new[at], number[at], 0)
+        def row(name: str, whole: Array) -> Array:
+            own = jnp.concatenate([leaf[at].ravel() for leaf in by_type[name]])
+            return lax.dynamic_update_index_in_dim(whole, own, number[at], 0)
 
-        return jax.tree.map(leaf, kept, ends)
+        return {name: row(name, whole) for name, whole in kept.items()}
 
     return lax.fori_loop(0, jnp.sum(done), store, kept)
 

@@ -170,7 +170,7 @@ class BorderedFactor(AbstractFactor):
     def _low_rank(self, factor: Eliminated) -> Effects:
         """U = [-V; I] L^-T, column by column."""
         eye = jnp.eye(factor.schur.shape[0], dtype=factor.schur.dtype)
-        root = jax.lax.linalg.triangular_solve(factor.schur, eye, left_side=True, lower=True)
+        root = joined.solve_lower(factor.schur, eye)
         return (*(-jnp.tensordot(root, V, axes=1) for V in factor.V), root[:, :, None])
 
     def trace_products(self, H: Bordered, factor: Eliminated, P: Inverse, moved: Bordered) -> Array:

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm.factor import small
 from jaxglmm.predictor import Effects
-from jaxglmm.rows import Structure
+from jaxglmm.rows import UNROLLED, Structure
 
 _HALVED = 144  # size up to which a matrix is not halved (measured on CPU)
 
@@ -98,16 +99,42 @@ def symmetric_product(X: Array, Y: Array) -> Array:
 def cholesky(matrix: Array, *, safe: bool) -> Array:
     """Lower Cholesky factor; where there is none, NaN or (`safe`) that of a diagonal matrix that
     dominates the one that failed (Gershgorin)."""
-    lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+    lower = _written_out(matrix) if matrix.shape[0] <= UNROLLED else _of_lapack(matrix)
     if not safe:
         return lower
     bound = jnp.diag(jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1)))
     return jnp.where(jnp.all(jnp.isfinite(lower)), lower, bound)
 
 
+def _of_lapack(matrix: Array) -> Array:
+    return jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
+
+
+def _written_out(matrix: Array) -> Array:
+    """Of a small matrix entry by entry: LAPACK takes those of a batch one by one."""
+    n = matrix.shape[0]
+    rows = small.cholesky([[matrix[i, j] for j in range(i + 1)] for i in range(n)], safe=False)
+    none = jnp.zeros((), matrix.dtype)
+    lower = jnp.stack([jnp.stack([*rows[i], *[none] * (n - 1 - i)]) for i in range(n)])
+    return jnp.where(jnp.all(jnp.diagonal(lower) > 0), lower, jnp.nan)
+
+
+def solve_lower(lower: Array, right: Array) -> Array:
+    """L^-1 right; `right` has one column or more."""
+    if lower.shape[0] <= UNROLLED:
+        return small.solve_lower(_entries(lower), right)
+    return jax.lax.linalg.triangular_solve(lower, right, left_side=True, lower=True)
+
+
+def _entries(lower: Array) -> list[list[Array]]:
+    return [[lower[i, j] for j in range(i + 1)] for i in range(lower.shape[0])]
+
+
 def solve(lower: Array, right: Array) -> Array:
     """(L L')^-1 right; `right` has one column or more."""
-    x = jax.lax.linalg.triangular_solve(lower, right, left_side=True, lower=True)
+    x = solve_lower(lower, right)
+    if lower.shape[0] <= UNROLLED:
+        return small.solve_upper(_entries(lower), x)
     return jax.lax.linalg.triangular_solve(lower, x, left_side=True, lower=True, transpose_a=True)
 
 

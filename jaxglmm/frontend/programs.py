@@ -45,6 +45,11 @@ SIDE_BY_SIDE = {
     **ON_CPU,
     "xla_cpu_multi_thread_eigen": False,
     "xla_backend_optimization_level": 2,
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
+}
+# Sums over levels too where these have several effects (three slopes: a third more fits in a
+# second); those of single ones are quicker without (logistic, 500 rows: a fifteenth more).
+_OF_SEVERAL = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE",
 }
 # Programs over fewer numbers than this run in milliseconds however they are compiled. Without
@@ -67,6 +72,11 @@ _FRUGAL = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 _IN_MEMORY = 48
 _memory: dict[Any, Any] = {}  # those used last come last
 _lock = threading.Lock()  # of the dict: programs compile and run without it
+
+
+def side_by_side(num_columns: int) -> dict[str, Any]:
+    """What XLA is told of batches whose levels have at most so many effects."""
+    return SIDE_BY_SIDE if num_columns == 1 else {**SIDE_BY_SIDE, **_OF_SEVERAL}
 
 
 class Run(NamedTuple):

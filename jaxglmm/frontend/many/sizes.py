@@ -13,7 +13,9 @@ from jaxglmm.pattern import peak_bytes, survey
 _ROWS_CPU, _LANES_CPU = 16_000, 32
 _ROWS_ACCELERATOR, _LANES_ACCELERATOR = 4_000_000, 4096
 _BYTES = 2.0**28  # that all lanes may take beside the first: large factors leave few
-_MICRO = (16, 4, 1)  # sizes of a micro-batch, in lanes
+# Sizes of a micro-batch, in lanes: at its end lanes run out of models one by one (64 for 16: a
+# fourteenth more fits in a second). A single one never waits, and shorter turns end together.
+_MICRO, _MICRO_OF_ONE = (64, 16, 4, 1), (16, 4, 1)
 _WAITING = 2.0**28  # bytes of its models
 _PROGRAM = 3e8  # bytes of a process, which `peak_bytes` counts
 
@@ -75,7 +77,7 @@ def choose_sizes(lanes: int, workers: int, needs: Needs, limit: float) -> Sizes:
     Raises:
         InputError: not even the smallest one fits.
     """
-    sizes = [Sizes(lanes, lanes * times) for times in _MICRO]
+    sizes = [Sizes(lanes, lanes * n) for n in (_MICRO if lanes > 1 else _MICRO_OF_ONE)]
     small = [s for s in sizes if s.models * needs.waiting <= _WAITING] or sizes[-1:]
     fitting = [s for s in small if needs.of(s, workers) <= limit]
     if fitting:
@@ -89,6 +91,7 @@ def choose_sizes(lanes: int, workers: int, needs: Needs, limit: float) -> Sizes:
 
 
 def turn(sizes: Sizes, num_models: int, workers: int, chunk: int | None) -> int:
-    """How many models a worker takes at once: all workers have some."""
-    share = -(-num_models // (workers * sizes.lanes)) * sizes.lanes
-    return min(sizes.models, share, num_models if chunk is None else chunk)
+    """How many models a worker takes at once: all workers have as many turns, of about one size."""
+    rounds = -(-num_models // (workers * sizes.models))
+    share = -(-num_models // (workers * rounds * sizes.lanes)) * sizes.lanes
+    return min(share, num_models if chunk is None else chunk)

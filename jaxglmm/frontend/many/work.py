@@ -65,14 +65,19 @@ class AbstractWork(abc.ABC):
     @property
     def options(self) -> dict[str, Any]:
         """What XLA is told on a CPU."""
-        return programs.SIDE_BY_SIDE
+        return self._options_of_many
+
+    @property
+    def _options_of_many(self) -> dict[str, Any]:
+        columns = (grouping.num_columns for grouping in self.rows.groupings)
+        return programs.side_by_side(max(columns, default=1))
 
     @property
     def options_of_few(self) -> dict[str, Any]:
         """`options` for few small models: they take no longer than a single fit, and with what XLA
         is told for that the program compiles sooner."""
         single = programs.compiler_options(self.shared, self.rows.family.num_nodes)
-        return {**programs.SIDE_BY_SIDE, **single}
+        return {**self._options_of_many, **single}
 
     def codes(self, outcome: Any) -> np.ndarray:
         """How each model of a micro-batch ended, codes of `jaxglmm.status`."""
