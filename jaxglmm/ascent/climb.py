@@ -24,6 +24,7 @@ from jaxglmm.predictor import Effects
 
 _ARMIJO = 1e-4
 _SMALLEST_STEP = 1e-9
+_NOWHERE = 0.1  # of a step that leads where there is no value
 # Covariance parameters: two terms of eight correlated effects have 72 (40 evaluations for 45); with
 # ten in one term it makes no difference.
 _MANY = 16
@@ -190,7 +191,8 @@ def _evaluate(objective: AbstractObjective, state: Climb) -> _Trial:
     at = state.at
     direction = state.metric @ at.gradient
     step = jnp.where(state.forced, 0.0, _step(objective, state, direction))
-    end, guess = at.psi + step, along(at.u, state.curved.du, step)
+    end, ahead = at.psi + step, along(at.u, state.curved.du, step)
+    guess = objective.guess(at.psi, end, at.u, ahead)
     point, parts, kept, passes, exact = objective.evaluate(end, guess, state.promise, state.kept)
     accept = state.forced | _acceptable(state, point, step)
     return _Trial(point, parts, kept, passes, exact, accept, step, at.gradient - point.gradient)
@@ -310,7 +312,7 @@ def _shorter(length: Array, slope: Array, gain: Array) -> Array:
     """The maximum of the parabola through the failed step, between 0.1 and 0.5 of its length."""
     bend = length * slope - gain
     vertex = 0.5 * length * length * slope / jnp.where(bend > 0, bend, 1.0)
-    vertex = jnp.where(jnp.isfinite(gain) & (bend > 0), vertex, 0.25 * length)
+    vertex = jnp.where(jnp.isfinite(gain) & (bend > 0), vertex, _NOWHERE * length)
     return jnp.clip(vertex, 0.1 * length, 0.5 * length)
 
 

@@ -15,12 +15,13 @@ from jaxglmm.marginal import criterion
 from jaxglmm.marginal.hessian import Curved
 from jaxglmm.mode import Kept, no_factor, search, tight
 from jaxglmm.params import free_params, unflatten
-from jaxglmm.predictor import Effects, fixed_change
+from jaxglmm.predictor import Effects, fixed_change, random_effects, relative_factors
 from jaxglmm.rows import Rows, by_term
 
 TIGHT = 1e-4
 """The promise below which a mode is found to rounding level."""
 
+_PREDICTED = 2.0  # times the largest random effect that others may move in a prediction
 _FARTHEST = 1.0  # of a step in the logarithm of a dispersion or the logit of a probability
 
 
@@ -83,6 +84,12 @@ class AbstractObjective(abc.ABC):
         u = along(point.u, curved.du, step)
         return point._replace(psi=point.psi + step, u=u, value=point.value + gain)
 
+    def guess(self, begin: Array, end: Array, u: Effects, ahead: Effects) -> Effects:
+        """Where the search for the mode at the end of a step begins: `ahead`, where the tangents of
+        the mode u at its beginning lead, unless something else is better."""
+        del begin, end, u
+        return ahead
+
     def reach(self, step: Array) -> Array | float:
         """The share of a step, at most one, that is not out of all bounds."""
         del step
@@ -139,6 +146,29 @@ class LaplaceObjective(AbstractObjective):
         point = Point(psi, u, at.value, gradient, at.error)
         keep = Kept(at.pieces.factored, jnp.isfinite(at.value)) if factor.keeps else ()
         return Evaluation(point, at.pieces, keep, passes, left < tight(rows))
+
+    def guess(self, begin: Array, end: Array, u: Effects, ahead: Effects) -> Effects:
+        """`ahead`, but zero in levels whose random effects would move there by more than
+        `_PREDICTED` times the largest one there is.
+
+        Tangents tell nothing of steps so long, and often lead to predictors whose exponential is
+        infinite: from there Newton's method takes a pass for each unit of a predictor, where from
+        zero it takes about ten. With links that are not monotone zero may be on another side.
+        """
+        rows = self.rows
+        if not rows.family.link.is_monotone:
+            return ahead
+
+        def effects(psi: Array, u: Effects) -> Effects:
+            return random_effects(relative_factors(rows, unflatten(psi, rows).theta), u)
+
+        def near(of: Array, old: Array, new: Array) -> Array:
+            largest = jnp.max(jnp.abs(old), axis=1, keepdims=True)
+            return jnp.where(jnp.all(jnp.abs(new - old) <= _PREDICTED * largest, axis=0), of, 0.0)
+
+        inner = len(rows.groupings)  # beta, where it is inside, is as it is
+        found = tuple(map(near, ahead[:inner], effects(begin, u), effects(end, ahead)))
+        return (*found, *ahead[inner:])
 
     def reach(self, step: Array) -> Array | float:
         """Up to `_FARTHEST` in the law's parameters and every linear predictor behind the first.

@@ -45,6 +45,9 @@ class DerivedObjective(AbstractObjective):
     def blank(self) -> Any:
         return self.of.blank
 
+    def guess(self, begin: Array, end: Array, u: Effects, ahead: Effects) -> Effects:
+        return self.of.guess(begin, end, u, ahead)
+
     def reach(self, step: Array) -> Array | float:
         return self.of.reach(step)
 
@@ -54,6 +57,9 @@ class RestrictedObjective(DerivedObjective):
     """f(c + M x): the gradient is M'g, the Hessian M'HM, and the mode moves by M'du."""
 
     share: Share
+
+    def guess(self, begin: Array, end: Array, u: Effects, ahead: Effects) -> Effects:
+        return self.of.guess(self.share.expand(begin), self.share.expand(end), u, ahead)
 
     def reach(self, step: Array) -> Array | float:
         return self.of.reach(self.share.push(step))
