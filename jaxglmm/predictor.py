@@ -111,7 +111,7 @@ def transpose_lambda(factors: tuple[Array, ...], b: Effects) -> Effects:
 def _product(factor: Array, values: AnyArray) -> Array:
     """factor @ values, written out where there is little to it: a batch of products would transpose
     the values, and keep what is around it from vectorising."""
-    if factor.shape[1] > UNROLLED:
+    if not 0 < factor.shape[1] <= UNROLLED:
         return factor @ values
     return add(factor[:, j, None] * values[j] for j in range(factor.shape[1]))
 

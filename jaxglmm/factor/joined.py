@@ -99,11 +99,15 @@ def symmetric_product(X: Array, Y: Array) -> Array:
 def cholesky(matrix: Array, *, safe: bool) -> Array:
     """Lower Cholesky factor; where there is none, NaN or (`safe`) that of a diagonal matrix that
     dominates the one that failed (Gershgorin)."""
-    lower = _written_out(matrix) if matrix.shape[0] <= UNROLLED else _of_lapack(matrix)
+    lower = _written_out(matrix) if _is_small(matrix) else _of_lapack(matrix)
     if not safe:
         return lower
     bound = jnp.diag(jnp.sqrt(1.0 + jnp.sum(jnp.abs(matrix), axis=1)))
     return jnp.where(jnp.all(jnp.isfinite(lower)), lower, bound)
+
+
+def _is_small(matrix: Array) -> bool:
+    return 0 < matrix.shape[0] <= UNROLLED
 
 
 def _of_lapack(matrix: Array) -> Array:
@@ -121,7 +125,7 @@ def _written_out(matrix: Array) -> Array:
 
 def solve_lower(lower: Array, right: Array) -> Array:
     """L^-1 right; `right` has one column or more."""
-    if lower.shape[0] <= UNROLLED:
+    if _is_small(lower):
         return small.solve_lower(_entries(lower), right)
     return jax.lax.linalg.triangular_solve(lower, right, left_side=True, lower=True)
 
@@ -133,7 +137,7 @@ def _entries(lower: Array) -> list[list[Array]]:
 def solve(lower: Array, right: Array) -> Array:
     """(L L')^-1 right; `right` has one column or more."""
     x = solve_lower(lower, right)
-    if lower.shape[0] <= UNROLLED:
+    if _is_small(lower):
         return small.solve_upper(_entries(lower), x)
     return jax.lax.linalg.triangular_solve(lower, x, left_side=True, lower=True, transpose_a=True)
 

@@ -15,6 +15,7 @@ from jaxglmm.ascent import maximise_rows
 from jaxglmm.batch import Own, maximise_many, pool
 from jaxglmm.batch.dependence import depends
 from jaxglmm.batch.pool import Task
+from jaxglmm.needed import where_rarely_needed
 from jaxglmm.params import unflatten
 from jaxglmm.rows import arrange
 from jaxglmm.simulation import simulate
@@ -52,6 +53,48 @@ def test_what_is_not_asked_for_stays_zero():
     found, steps = halvings(3)(data, 7)
     np.testing.assert_array_equal(found[:7], data[:7])
     assert not np.any(found[7:]) and not np.any(steps[7:])
+
+
+def test_results_of_several_types_and_shapes():
+    """Numbers, truths and what is empty, each as it was."""
+
+    def end(data, state):
+        small = data < 4.0
+        return {"a": jnp.stack([data, -data]), "b": (small, state[1]), "c": jnp.zeros((0, 3))}
+
+    task = Task(
+        lambda d: (d, jnp.asarray(0)),
+        lambda d, s, live: (s[0] / 2, s[1] + 1),
+        lambda s: s[0] >= 1.0,
+        end,
+    )
+    data = np.linspace(2.0, 9.0, 10)
+    found = jax.jit(lambda data: pool(task, data, 10, 4))(data)
+    np.testing.assert_array_equal(found["a"], np.stack([data, -data], axis=1))
+    np.testing.assert_array_equal(found["b"][0], data < 4.0)
+    np.testing.assert_array_equal(found["b"][1], np.floor(np.log2(data)) + 1)
+    assert found["b"][0].dtype == bool and found["b"][1].dtype == int
+    assert found["c"].shape == (10, 0, 3)
+
+
+def test_what_is_rarely_needed():
+    """In a batch those who need it get it, and no other is computed."""
+    asked = []
+
+    def root(of):
+        jax.debug.callback(lambda x: asked.append(float(x)), of["x"])
+        return jnp.sqrt(of["x"]), of["x"] > 5.0
+
+    def value(x):
+        return where_rarely_needed(x < 7.0, root, {"x": x}, (x, jnp.asarray(False)))
+
+    x = jnp.asarray([9.0, 4.0, 16.0, 6.25])
+    found, large = jax.jit(jax.vmap(value))(x)
+    np.testing.assert_array_equal(found, [9.0, 2.0, 16.0, 2.5])
+    np.testing.assert_array_equal(large, [False, False, False, True])
+    jax.effects_barrier()
+    assert sorted(asked) == [4.0, 6.25]
+    assert value(x[1])[0] == 2.0 and value(x[0])[0] == 9.0
 
 
 def test_dependence():

@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxglmm import families
-from jaxglmm.factor import BorderedFactor, EmptyFactor, choose
+from jaxglmm.factor import BorderedFactor, EmptyFactor, choose, joined
 from jaxglmm.families import Modelled
 from jaxglmm.marginal import laplace
 from jaxglmm.marginal.inside import inward, outward, places
@@ -178,3 +178,20 @@ def test_columns_inside_and_outside():
     np.testing.assert_array_equal(again.beta, params.beta)
     assert len(v) == len(u) - 1
     np.testing.assert_array_equal(places(rows, 5), [1, 5, 6, 7, 8])
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5])
+def test_small_factors_are_those_of_larger_ones(n):
+    """Written out entry by entry as by LAPACK; where there is no factor, NaN or what dominates."""
+    rng = np.random.default_rng(n)
+    root = rng.normal(size=(n, n + 1))
+    M, right = root @ root.T, rng.normal(size=(n, 2))
+    lower = joined.cholesky(M, safe=False)
+    np.testing.assert_allclose(lower, np.linalg.cholesky(M) if n else M, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(M @ joined.solve(lower, right), right, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(lower @ joined.solve_lower(lower, right), right, atol=1e-9)
+    for bad in (M - 2.0 * np.eye(n) * np.trace(M), 0.0 * M):
+        if n:
+            assert not np.any(np.isfinite(np.diagonal(joined.cholesky(bad, safe=False))))
+            safe = np.asarray(joined.cholesky(bad, safe=True))
+            assert np.linalg.eigvalsh(safe @ safe.T - bad)[0] >= 1.0 - 1e-9

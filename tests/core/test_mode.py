@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxglmm import families
+from jaxglmm.ascent.objective import LaplaceObjective, along
 from jaxglmm.factor import choose
 from jaxglmm.marginal import laplace
 from jaxglmm.mode import find_mode, zeros
@@ -81,6 +82,42 @@ def test_large_variances_do_not_cycle(seed):
     psi = np.array([0.0, 1.0, 6.0])
     u = mode(rows, psi, zeros(rows))
     np.testing.assert_allclose(slope(rows, psi, u)[0], 0.0, atol=AT_MODE)
+
+
+@pytest.mark.parametrize(("link", "zero"), [("log", True), ("sqrt", False)])
+def test_far_predictions_of_the_mode_are_not_believed(link, zero):
+    """Levels whose random effects would leap begin at zero, the others where tangents lead; with a
+    link that is not monotone all do."""
+    case = make_case("poisson", link, num_levels=4)
+    rows = arrange(case.problem)
+    objective = LaplaceObjective(rows, choose(rows))
+    u = (jnp.asarray([[1.0, -0.5, 0.2, -1.0]]),)
+    ahead = (jnp.asarray([[1.1, 30.0, 0.1, -2.0]]),)
+    psi = jnp.asarray(case.psi)
+    near = [1.1, 0.0 if zero else 30.0, 0.1, -2.0]
+    np.testing.assert_array_equal(objective.guess(psi, psi, u, ahead)[0][0], near)
+    # A covariance factor so much larger moves all of them.
+    end = psi.at[rows.num_fixed].multiply(50.0)
+    far = np.zeros(4) if zero else near
+    np.testing.assert_array_equal(objective.guess(psi, end, u, ahead)[0][0], far)
+
+
+def test_the_search_at_a_far_point_takes_few_passes():
+    """Random slopes of a Poisson law whose first step goes to standard deviations of hundreds."""
+    case = make_case("poisson", q=2, num_levels=25, size=12, spread=0.5, seed=5)
+    rows = arrange(case.problem)
+    objective = LaplaceObjective(rows, choose(rows))
+    psi = jnp.asarray(case.psi)
+    at = objective.evaluate(psi, zeros(rows), jnp.asarray(1e-6), objective.blank)
+    curved = objective.curve(at.point, at.pieces, jnp.asarray(True))
+    step = jnp.zeros_like(psi).at[rows.num_fixed :].set(8.0)
+    ahead = along(at.point.u, curved.du, step)
+    promise = jnp.asarray(1e3)
+    tangents = objective.evaluate(psi + step, ahead, promise, objective.blank)
+    guess = objective.guess(psi, psi + step, at.point.u, ahead)
+    found = objective.evaluate(psi + step, guess, promise, objective.blank)
+    assert np.isfinite(found.point.value)
+    assert int(found.passes) <= 30 < int(tangents.passes)
 
 
 DERIVATIVES = [("poisson", "log", 2), ("gamma", "log", 1), ("binomial", "cauchit", 1)]

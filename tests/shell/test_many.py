@@ -248,7 +248,8 @@ def test_refusals(responses: np.ndarray, nothing_compiles: None, tmp_path: Path)
 
 def test_micro_batches_follow_from_design_and_memory() -> None:
     few, waiting = sizes.Needs(lane=1e5, waiting=1e4), sizes.Needs(lane=1e6, waiting=1e6)
-    assert sizes.choose_sizes(64, 2, few, 1e9).models == 1024
+    assert sizes.choose_sizes(64, 2, few, 1e9).models == 4096
+    assert sizes.choose_sizes(1, 2, few, 1e9).models == 16
     assert sizes.choose_sizes(64, 2, waiting, 1e12).models == 256
     assert sizes.choose_sizes(64, 2, waiting, 6e8).models == 64
     with pytest.raises(jg.InputError, match=r"8 % of them fit.*larger machine"):
@@ -258,6 +259,8 @@ def test_micro_batches_follow_from_design_and_memory() -> None:
 def test_all_workers_have_models() -> None:
     chosen = sizes.Sizes(lanes=32, models=512)
     assert [sizes.turn(chosen, n, 2, None) for n in (1, 40, 100, 10_000)] == [1, 32, 64, 512]
+    # Five turns of 512 would leave one of two workers idle: six of them.
+    assert sizes.turn(chosen, 2_500, 2, None) == 448
     assert sizes.turn(chosen, 10_000, 2, 7) == 7
 
 
