@@ -9,9 +9,11 @@ import pytest
 from scipy import linalg
 
 from jaxglmm import families, status
+from jaxglmm.ascent.objective import LaplaceObjective
 from jaxglmm.ascent.shared import Columns, shared_squares
 from jaxglmm.ascent.start import start
 from jaxglmm.design import Problem, make_problem
+from jaxglmm.factor import choose
 from jaxglmm.params import Params
 from jaxglmm.predictor import reduce
 from jaxglmm.rows import Rows, arrange
@@ -203,3 +205,9 @@ def test_no_step_leaves_a_law_far_behind():
     problem = make_problem(y, np.ones((300, 1)), families.get("compois"), groups)
     found = fit(problem)
     assert found.status == status.CONVERGED and found.passes <= 4 * (found.iterations + 1)
+    # Whatever the start makes of these counts: a step in log phi is a unit at most, one of the
+    # mean's parameters of any length.
+    rows = arrange(problem)
+    objective = LaplaceObjective(rows, choose(rows))
+    assert objective.reach(jnp.asarray([9.0, -5.0, -3.0])) == pytest.approx(1 / 3)
+    assert objective.reach(jnp.asarray([9.0, -5.0, 0.5])) == 1.0
