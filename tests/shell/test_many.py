@@ -256,12 +256,23 @@ def test_micro_batches_follow_from_design_and_memory() -> None:
         sizes.choose_sizes(64, 20, waiting, 2.25e8)
 
 
-def test_all_workers_have_models() -> None:
+@pytest.mark.parametrize("number", [1, 40, 100, 2_500, 10_000])
+def test_all_workers_have_models(number: int) -> None:
+    """As many turns each, of one size but for the last."""
     chosen = sizes.Sizes(lanes=32, models=512)
-    assert [sizes.turn(chosen, n, 2, None) for n in (1, 40, 100, 10_000)] == [1, 32, 64, 512]
-    # Five turns of 512 would leave one of two workers idle: six of them.
-    assert sizes.turn(chosen, 2_500, 2, None) == 448
-    assert sizes.turn(chosen, 10_000, 2, 7) == 7
+    turns = sizes.turns(chosen, number, 2, None)
+    assert [k for turn in turns for k in turn] == list(range(number))
+    assert len(turns) == 1 if number <= 32 else len(turns) % 2 == 0
+    assert max(map(len, turns)) <= 512 and len({len(turn) for turn in turns[:-1]}) <= 1
+    assert max(map(len, sizes.turns(chosen, number, 2, 7))) <= 7
+
+
+def test_single_lanes_end_together() -> None:
+    turns = sizes.turns(sizes.Sizes(lanes=1, models=16), 1000, 2, None)
+    assert [k for turn in turns for k in turn] == list(range(1000))
+    lengths = [len(turn) for turn in turns]
+    assert lengths[0] == 16 and lengths[-4:] == [1, 1, 1, 1]
+    assert lengths == sorted(lengths, reverse=True)
 
 
 def test_lanes_follow_from_the_design() -> None:

@@ -23,7 +23,7 @@ from jaxglmm.frontend.fitting import threads_for
 from jaxglmm.frontend.many.aside import Aside, Waiting
 from jaxglmm.frontend.many.models import Models, Survey, Wrong
 from jaxglmm.frontend.many.progress import Progress
-from jaxglmm.frontend.many.sizes import Sizes, choose_sizes, num_lanes, turn
+from jaxglmm.frontend.many.sizes import Sizes, choose_sizes, num_lanes, turns
 from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.host import num_cores
 
@@ -79,9 +79,8 @@ def carry_out(
     run = _Run(work, sizes, control.of_optimiser, modes)
     ready = _each(list(dict.fromkeys(workers)), run.prepare)
     compiled = time.perf_counter()
-    step = turn(sizes, len(work), len(workers), chunk)
     with threads_for(work.rows):
-        run.all(dict(ready), workers, step, report)
+        run.all(dict(ready), workers, turns(sizes, len(work), len(workers), chunk), report)
     return Done(run.whole(), run.num_obs, compiled - began, time.perf_counter() - compiled)
 
 
@@ -156,14 +155,14 @@ class _Run:
         """Arguments for programs that take whether starts are raised."""
         return () if self._aside is None else (np.bool_(raised),)
 
-    def all(self, ready: dict[Any, Any], workers: list[Any], step: int, report: Progress) -> None:
-        """Fit all models, `step` at a time."""
-        starts = iter(range(0, len(self.work), step))
-        busy = workers[: -(-len(self.work) // step)]
+    def all(
+        self, ready: dict[Any, Any], workers: list[Any], turns: list[range], report: Progress
+    ) -> None:
+        """Fit all models, those of a turn at once."""
+        left, busy = iter(turns), workers[: len(turns)]
         with ThreadPoolExecutor(len(busy)) as pool:
             running = [
-                pool.submit(self._work, ready[device], device, starts, step, report)
-                for device in busy
+                pool.submit(self._work, ready[device], device, left, report) for device in busy
             ]
             try:
                 for done in as_completed(running):
@@ -176,17 +175,16 @@ class _Run:
         self,
         ready: tuple[Callable[..., Any], Any],
         device: Any,
-        starts: Iterator[int],
-        step: int,
+        left: Iterator[range],
         report: Progress,
     ) -> None:
         with jax.enable_x64(True):
             while not self._stop:
                 with self._lock:
-                    start = next(starts, None)
-                if start is None:
+                    turn = next(left, None)
+                if turn is None:
                     return
-                stop = min(start + step, len(self.work))
+                start, stop = turn.start, turn.stop
                 own = self.work.given(start, stop, self.sizes.models)
                 outcome = self._run(ready, device, own[0], stop - start)
                 self.num_obs[start:stop] = own[1]

@@ -90,8 +90,18 @@ def choose_sizes(lanes: int, workers: int, needs: Needs, limit: float) -> Sizes:
     )
 
 
-def turn(sizes: Sizes, num_models: int, workers: int, chunk: int | None) -> int:
-    """How many models a worker takes at once: all workers have as many turns, of about one size."""
+def turns(sizes: Sizes, num_models: int, workers: int, chunk: int | None) -> list[range]:
+    """The models that a worker takes at once, in order: all workers have some.
+
+    Of lanes side by side all turns are of about one size, and as many for each worker: their lanes
+    idle at the end of each. A single lane never does, so that the last turns are of ever fewer
+    models, and all workers end with one.
+    """
+    most, found, first = sizes.models if chunk is None else min(sizes.models, chunk), [], 0
     rounds = -(-num_models // (workers * sizes.models))
-    share = -(-num_models // (workers * rounds * sizes.lanes)) * sizes.lanes
-    return min(share, num_models if chunk is None else chunk)
+    even = -(-num_models // (workers * rounds * sizes.lanes)) * sizes.lanes
+    while first < num_models:
+        share = even if sizes.lanes > 1 else -(-(num_models - first) // (2 * workers))
+        found.append(range(first, min(first + min(share, most), num_models)))
+        first = found[-1].stop
+    return found
