@@ -32,7 +32,7 @@ def where_needed(needed: Array, of: Callable[[Any], Any], what: Any, known: Any)
 
 
 def where_rarely_needed(needed: Array, of: Callable[[Any], Any], what: Any, known: Any) -> Any:
-    """The same for what few of a batch need: one after another, and no other is computed.
+    """The same for what few of a batch need: on a CPU one after another, and no other is computed.
 
     `of` takes all arrays it rests on from `what`. Not to be differentiated.
     """
@@ -47,7 +47,15 @@ def where_rarely_needed(needed: Array, of: Callable[[Any], Any], what: Any, know
             leaf = jnp.asarray(leaf)
             return leaf if is_batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
 
-        needed, what, known = jax.tree.map(each, tuple(batched), (needed, what, known))
+        given = jax.tree.map(each, tuple(batched), (needed, what, known))
+        # An accelerator computes all of them in the time of one.
+        found = lax.platform_dependent(*given, cpu=one_by_one, default=jax.vmap(at_once))
+        return found, jax.tree.map(lambda _: True, known)
+
+    def at_once(needed: Array, what: Any, known: Any) -> Any:
+        return where_needed(needed, of, what, known)
+
+    def one_by_one(needed: Array, what: Any, known: Any) -> Any:
         place = first_where(needed)
 
         def one(k: Array, found: Any) -> Any:
@@ -57,8 +65,7 @@ def where_rarely_needed(needed: Array, of: Callable[[Any], Any], what: Any, know
                 lambda all_, own: lax.dynamic_update_index_in_dim(all_, own, at, 0), found, new
             )
 
-        found = lax.fori_loop(0, jnp.sum(needed), one, known)
-        return found, jax.tree.map(lambda _: True, known)
+        return lax.fori_loop(0, jnp.sum(needed), one, known)
 
     return alone(needed, what, known)
 
