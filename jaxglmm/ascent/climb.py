@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxglmm import curvature
@@ -28,6 +29,9 @@ _NOWHERE = 0.1  # of a step that leads where there is no value
 # Covariance parameters: two terms of eight correlated effects have 72 (40 evaluations for 45); with
 # ten in one term it makes no difference.
 _MANY = 16
+_LEVEL = 3e-7  # slope in a logarithm that is next to nothing,
+_FLAT = 1e-6  # and curvature
+_WAS_FLAT = 1e-4  # a few steps before
 _NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point,
 _NEAR_IF_DEAR = 1e-4  # and 1e-3 with a rough one
 
@@ -201,6 +205,9 @@ def _evaluate(objective: AbstractObjective, state: Climb) -> _Trial:
 def _plan(objective: AbstractObjective, state: Climb, trial: _Trial, ends: Ends) -> _Plan:
     gradient, accept = trial.point.gradient, trial.accept
     updated = _bfgs(state.metric, trial.step, trial.change)
+    moved = _moved(objective, state.curved.hessian, gradient, _WAS_FLAT)
+    if moved is not None:
+        updated = jnp.where(moved, updated, 0.0)
     promised = gradient @ updated @ gradient
     # No metric is known yet where the first Hessian is due.
     third = _third(objective, state, promised)
@@ -225,13 +232,47 @@ def _metric(
 
     def curve(_: Any) -> tuple[Any, Array]:
         curved = objective.curve(trial.point, trial.parts, plan.near)
-        return curved, curvature.metric(-curved.hessian)
+        return curved, _inverse(objective, curved.hessian, trial.point.gradient)
 
     curved, metric = where_needed(plan.due, curve, (), (state.curved, plan.updated))
     if objective.is_dear:
         mended = _mended(metric, trial.step, trial.change, plan.third)
         metric = jnp.where(plan.due & ~plan.near, mended, metric)
     return curved, jnp.where(trial.accept, metric, state.metric)
+
+
+def _inverse(objective: AbstractObjective, hessian: Array, gradient: Array) -> Array:
+    """The metric of a Hessian, for those parameters that are to be moved."""
+    moved = _moved(objective, hessian, gradient, _FLAT)
+    if moved is None:
+        return curvature.metric(-hessian)
+    bent = jnp.where(moved, -hessian, jnp.eye(hessian.shape[0], dtype=hessian.dtype))
+    return jnp.where(moved, curvature.metric(bent), 0.0)
+
+
+def _moved(
+    objective: AbstractObjective, hessian: Array, gradient: Array, bend: float
+) -> Array | None:
+    """Which rows and columns of a metric move anything; None where all do.
+
+    Those of the law's parameters do not next to a limit at infinity. Towards it the value rises by
+    less and less, its slope and its curvature falling alike, and nothing tells where to stop but
+    rounding: of gamma rows with an effect each it grows as the dispersion falls, until neither
+    value nor Hessian means anything.
+
+    Args:
+        objective: whose value this is.
+        hessian: of the value, here or a few steps ago.
+        gradient: of the value, here.
+        bend: the curvature from which a parameter is moved in any case.
+    """
+    if not objective.of_law:
+        return None
+    places = np.asarray(objective.of_law)
+    bent, slope = -jnp.diagonal(hessian)[places], jnp.abs(gradient[places])
+    level = (bent >= 0.0) & (bent <= bend) & (slope <= _LEVEL)
+    moved = jnp.ones(gradient.shape, bool).at[places].set(~level)
+    return moved[:, None] & moved[None, :]
 
 
 def _has_failed(state: Climb, trial: _Trial, shorter: Array) -> Array:

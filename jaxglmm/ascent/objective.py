@@ -65,6 +65,11 @@ class AbstractObjective(abc.ABC):
         """Covariance parameters among psi."""
 
     @property
+    def of_law(self) -> tuple[int, ...]:
+        """Places among psi of the law's own parameters, whose maximum may be at infinity."""
+        return ()
+
+    @property
     @abc.abstractmethod
     def blank(self) -> Any:
         """The `kept` of the first evaluation."""
@@ -124,6 +129,10 @@ class LaplaceObjective(AbstractObjective):
     @property
     def num_theta(self) -> int:
         return self.rows.num_theta
+
+    @property
+    def of_law(self) -> tuple[int, ...]:
+        return tuple(range(-self.rows.family.num_phi, 0))
 
     @property
     def column_cost(self) -> float:

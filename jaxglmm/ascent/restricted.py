@@ -12,7 +12,7 @@ from jaxglmm.ascent.objective import AbstractObjective, Evaluation, Point
 from jaxglmm.marginal.hessian import Curved
 from jaxglmm.params import log_prior, unflatten
 from jaxglmm.predictor import Effects
-from jaxglmm.restriction import Share, all_free, joined
+from jaxglmm.restriction import HELD, Share, all_free, joined
 from jaxglmm.rows import Rows
 
 
@@ -32,6 +32,10 @@ class DerivedObjective(AbstractObjective):
     @property
     def num_theta(self) -> int:
         return self.of.num_theta
+
+    @property
+    def of_law(self) -> tuple[int, ...]:
+        return self.of.of_law
 
     @property
     def column_cost(self) -> float:
@@ -57,6 +61,10 @@ class RestrictedObjective(DerivedObjective):
     """f(c + M x): the gradient is M'g, the Hessian M'HM, and the mode moves by M'du."""
 
     share: Share
+
+    @property
+    def of_law(self) -> tuple[int, ...]:
+        return tuple(sorted({self.share.index[k] for k in self.of.of_law} - {HELD}))
 
     def guess(self, begin: Array, end: Array, u: Effects, ahead: Effects) -> Effects:
         return self.of.guess(self.share.expand(begin), self.share.expand(end), u, ahead)
