@@ -20,6 +20,8 @@ from jaxglmm.needed import where_rarely_needed
 
 _SAFE = 1e-3  # the least pivot of a matrix scaled to a unit diagonal that needs no eigenvalues
 _SMALL = 8  # columns
+SURE = 1e-6
+"""The eigenvalue of a matrix scaled to a unit diagonal that nobody takes for zero."""
 _UNKNOWN = 1e-13  # information beside that of other contrasts that is rounding
 
 
@@ -66,12 +68,21 @@ def pseudo_inverse(s: Spectrum, floor: float) -> Array:
     return _assemble(s, jnp.where(kept, 1.0 / jnp.where(kept, s.values, 1.0), 0.0))
 
 
-def smallest(M: Array) -> Array:
-    """The smallest eigenvalue of D M D, D as in `Spectrum`; infinite where M is empty."""
+def least(M: Array) -> Array:
+    """The smallest eigenvalue of D M D, D as in `Spectrum`, where it is below `SURE`; elsewhere a
+    lower bound that is not. Infinite where M is empty.
+
+    The bound is 1 / tr (D M D)^-1, which elimination shows of most.
+    """
     if M.shape[0] == 0:
         return jnp.asarray(jnp.inf, M.dtype)
     scale = _scale(M)
-    return jnp.linalg.eigvalsh(M * scale[:, None] * scale[None, :])[0]
+    scaled = M * scale[:, None] * scale[None, :]
+    inverse, pivot = _cholesky_inverse(scaled)
+    bound = 1.0 / jnp.trace(inverse)
+    return where_rarely_needed(
+        ~((pivot > 0.0) & (bound >= SURE)), lambda of: jnp.linalg.eigvalsh(of)[0], scaled, bound
+    )
 
 
 def keeps(final: Array, reference: Array, share: float) -> Array:

@@ -180,7 +180,10 @@ def _combination(rows: Rows, which: tuple[int, ...], beta: Array) -> Predictors:
     for a in range(rows.family.num_predictors):
         places = [i for i, j in enumerate(which) if rows.predictors[j] == a]
         x = _some(rows.X, [which[i] for i in places])
-        parts.append(jnp.tensordot(_some(beta, places), x, axes=1))
+        own = _some(beta, places)
+        few = 0 < len(places) <= UNROLLED
+        # Written out, as in `_product`: it vanishes in the arithmetic around it.
+        parts.append(add(map(jnp.multiply, own, x)) if few else jnp.tensordot(own, x, axes=1))
     return tuple(parts)
 
 

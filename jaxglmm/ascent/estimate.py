@@ -34,7 +34,8 @@ class Estimate:
         monte_carlo_error: standard error of the log-likelihood where its log-determinant is an
             estimate by random vectors (the iterative factorisation), else zero; on the safe side,
             as the vectors are balanced and it takes them for independent.
-        smallest_eigenvalue: of the negative Hessian scaled to a unit diagonal.
+        flat: the log-likelihood is level along a combination of parameters: an eigenvalue of the
+            negative Hessian scaled to a unit diagonal is below 1e-9.
         log_prior: log-density of the prior at the estimate, no part of `log_likelihood`; None where
             there is no prior.
     """
@@ -49,6 +50,6 @@ class Estimate:
     iterations: AnyArray
     passes: AnyArray
     decrement: AnyArray
-    smallest_eigenvalue: AnyArray
+    flat: AnyArray
     monte_carlo_error: AnyArray
     log_prior: AnyArray | None = None

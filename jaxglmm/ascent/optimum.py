@@ -123,7 +123,7 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         signs = share.collapse(signs)
     curved = end.hessian * signs[:, None] * signs[None, :]
     gradient = end.gradient * signs
-    smallest = curvature.smallest(-curved)
+    least = curvature.least(-curved)
     singular = _is_singular(rows.random_only, params, u)
     known = _known(rows, curved)
     told = curved
@@ -137,11 +137,11 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
     stuck = ~certified & (end.iterations < ended.max_iterations)
     decrement = gradient @ curvature.metric(-curved) @ gradient
     broken = decrement > jnp.maximum(_BROKEN, rounding(end.value))
-    pole = stuck & ((smallest < -_INDEFINITE) | broken)
+    pole = stuck & ((least < -_INDEFINITE) | broken)
     separated = _is_separated(rows.random_only, begin, params, u, curved)
     unknown = _is_unknown(begin, curved)
-    flat = (smallest < _FLAT) | ~jnp.all(known)
-    code = _status(end, flat, separated, singular, limit, pole, unknown)
+    flat = least < _FLAT
+    code = _status(end, flat | ~jnp.all(known), separated, singular, limit, pole, unknown)
     prior = None if rows.prior is None else log_prior(rows, params)
     value = end.value if prior is None else end.value - prior
     return Estimate(
@@ -155,7 +155,7 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         iterations=end.iterations,
         passes=end.passes,
         decrement=decrement,
-        smallest_eigenvalue=smallest,
+        flat=flat,
         monte_carlo_error=end.error,
         log_prior=prior,
     )
@@ -213,7 +213,7 @@ def _settled(
         slope = jnp.where(known, of[1], 0.0)
         decrement = slope @ curvature.metric(bent) @ slope
         level = jnp.all(known | (of[1] ** 2 < tolerance))
-        return level & (curvature.smallest(bent) > _FLAT) & (decrement < tolerance)
+        return level & (curvature.least(bent) > _FLAT) & (decrement < tolerance)
 
     needed = ~certified & ~jnp.all(known)
     return where_needed(needed, among_known, (hessian, gradient), jnp.asarray(False))

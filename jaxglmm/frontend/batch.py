@@ -18,7 +18,6 @@ from jaxglmm.frontend.build import Labels
 from jaxglmm.frontend.checks import check_level
 from jaxglmm.frontend.described import Described
 from jaxglmm.inference.natural import Natural
-from jaxglmm.inference.vcov import FLAT
 from jaxglmm.params import Params
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ class Batch(Described):
     @functools.cached_property
     def unknown(self) -> np.ndarray:
         """Models of which some fixed effect cannot be told: no row that counts tells it."""
-        flat = np.asarray(self.estimate.smallest_eigenvalue) < FLAT
+        flat = np.asarray(self.estimate.flat)
         if not flat.any():
             return flat
         p = self.coefficients.shape[1]

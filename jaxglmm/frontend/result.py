@@ -28,6 +28,7 @@ from jaxglmm.frontend.redraw import Redraw
 from jaxglmm.frontend.remarks import remarks
 from jaxglmm.inference.effects import mode_variances
 from jaxglmm.inference.natural import Natural
+from jaxglmm.inference.vcov import smallest_eigenvalue
 from jaxglmm.restriction import HELD
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class GLMM(
             evaluations=int(e.iterations) + 1,
             mode_passes=int(e.passes),
             scaled_gradient=float(np.sqrt(np.abs(e.decrement))),
-            smallest_eigenvalue=float(e.smallest_eigenvalue),
+            smallest_eigenvalue=smallest_eigenvalue(e.hessian),
             monte_carlo_error=float(e.monte_carlo_error),
             compile_seconds=self.solution.compile_seconds,
             run_seconds=self.solution.run_seconds,

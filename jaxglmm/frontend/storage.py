@@ -25,7 +25,7 @@ from jaxglmm.frontend.result import GLMM
 from jaxglmm.inference.natural import Natural
 from jaxglmm.params import Params
 
-_FORMAT = 2
+_FORMAT = 3
 # What NumPy, zipfile and zlib raise on files that are not whole archives.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 _SCALARS = (
@@ -36,7 +36,7 @@ _SCALARS = (
     "iterations",
     "passes",
     "decrement",
-    "smallest_eigenvalue",
+    "flat",
     "monte_carlo_error",
 )
 

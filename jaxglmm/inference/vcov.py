@@ -51,15 +51,28 @@ def along_curved(hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros_like(hessian), np.zeros(hessian.shape[:-1], bool)
     finite = np.all(np.isfinite(hessian), axis=(-2, -1))[..., None]
     hessian = np.where(finite[..., None], hessian, -np.eye(hessian.shape[-1]))
-    diagonal = np.abs(np.diagonal(hessian, axis1=-2, axis2=-1))
-    scale = np.where(diagonal > 0, 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
-    square = scale[..., :, None] * scale[..., None, :]
+    square = _units(hessian)
     values, vectors = np.linalg.eigh(-hessian * square)
     flat = values < FLAT
     inverted = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, values))
     covariance = (vectors * inverted[..., None, :]) @ np.swapaxes(vectors, -2, -1) * square
     involved = (np.abs(vectors) > _INVOLVED) & flat[..., None, :]
     return covariance, np.any(involved, axis=-1) | ~finite
+
+
+def _units(hessian: np.ndarray) -> np.ndarray:
+    """By which its entries are multiplied for a diagonal of one in size; the shape of `hessian`."""
+    diagonal = np.abs(np.diagonal(hessian, axis1=-2, axis2=-1))
+    scale = np.where(diagonal > 0, 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    return scale[..., :, None] * scale[..., None, :]
+
+
+def smallest_eigenvalue(hessian: np.ndarray) -> float:
+    """Of the negative Hessian (param, param) scaled to a unit diagonal; NaN where it is not finite,
+    infinite where there are no parameters."""
+    if not np.all(np.isfinite(hessian)):
+        return float("nan")
+    return float(np.min(np.linalg.eigvalsh(-hessian * _units(hessian)), initial=np.inf))
 
 
 def without(covariance: np.ndarray, unknown: np.ndarray) -> np.ndarray:

@@ -46,12 +46,25 @@ def test_what_the_reference_does_not_know_does_not_count():
     assert curvature.keeps(np.zeros((0, 0)), np.zeros((0, 0)), SHARE)
 
 
-def test_the_smallest_eigenvalue_is_that_of_the_scaled_matrix():
-    M = positive(np.random.default_rng(0), 5, 10.0 ** np.arange(-4.0, 6.0, 2.0))
-    d = 1.0 / np.sqrt(np.diag(M))
+@pytest.mark.parametrize("size", [0.3, 1e-4, 1e-8, 0.0, -1e-3, -2.0])
+def test_the_least_eigenvalue_is_that_of_the_scaled_matrix_or_a_bound(size):
+    """Of a matrix with an eigenvalue of about that size, in any units; alone and in a batch."""
+    values, vectors = np.linalg.eigh(positive(np.random.default_rng(0), 5, np.ones(5)))
+    values[0] = size
+    units = 10.0 ** np.arange(-4.0, 6.0, 2.0)
+    M = (vectors * values) @ vectors.T * np.outer(units, units)
+    d = 1.0 / np.sqrt(np.abs(np.diag(M)))
     exact = np.linalg.eigvalsh(d[:, None] * M * d)[0]
-    np.testing.assert_allclose(curvature.smallest(M), exact, rtol=1e-9)
-    assert curvature.smallest(np.zeros((0, 0))) == np.inf
+    for found in (curvature.least(M), *jax.vmap(curvature.least)(np.stack([M, M]))):
+        if exact < curvature.SURE:
+            np.testing.assert_allclose(found, exact, atol=1e-13)
+        else:
+            assert curvature.SURE <= found <= exact <= 5 * found
+
+
+def test_nothing_has_no_eigenvalue_and_what_is_not_finite_none_to_rely_on():
+    assert curvature.least(np.zeros((0, 0))) == np.inf
+    assert not curvature.least(np.full((2, 2), np.nan)) >= curvature.SURE
 
 
 def test_damped_steps_are_short_along_flat_directions_alone():
