@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import machine, store
+from benchmarks import machine, store, turn
 
 if TYPE_CHECKING:
     from benchmarks.problems import Problem
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EQUAL = 1e-3
 TURN_SECONDS, TURN_FITS = 0.02, 10
-QUICK_SECONDS, UNTIMED_SECONDS = 0.2, 0.06
+QUICK_SECONDS = 0.2
 
 
 @dataclass
@@ -56,16 +56,13 @@ class Lane:
     def turn(self, budget: float) -> None:
         """One turn of warm fits; none when the fit has failed or the budget is used up.
 
-        After another backend's turn caches are cold, and a second core takes some 50 ms to join in
-        again: quick fits are first repeated untimed for that long.
+        It begins with untimed ones where they are quick.
         """
         if self.fit is None or (self.warm and sum(self.warm) > budget):
             return
-        gc.collect()
         if not self.warm or self.warm[-1] < QUICK_SECONDS:
-            began = time.perf_counter()
-            while time.perf_counter() - began < UNTIMED_SECONDS:
-                self.once()
+            turn.begin(self.once)
+        gc.collect()
         taken: list[float] = []
         while not taken or (sum(taken) < TURN_SECONDS and len(taken) < TURN_FITS):
             taken.append(self.once())

@@ -59,7 +59,20 @@ def _atanh_weights() -> list[float]:
 @softplus.defjvp
 def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
-    return softplus(x), jax.lax.logistic(x) * dx
+    return softplus(x), logistic(x) * dx
+
+
+@jax.custom_jvp
+def logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x)), from the exponential that `softplus` takes, which both then share."""
+    e = jnp.exp(-jnp.abs(x))
+    return jnp.where(x < 0.0, e, 1.0) / (1.0 + e)
+
+
+@logistic.defjvp
+def _logistic_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    p = logistic(*primals)
+    return p, p * (1.0 - p) * tangents[0]
 
 
 @jax.custom_jvp

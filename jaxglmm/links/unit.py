@@ -7,13 +7,14 @@ import math
 
 import jax.numpy as jnp
 import jax.scipy.special as jsp
-from jax import Array, lax
+from jax import Array
 
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.special import (
     log1m_exp,
     log1m_exp_neg_exp,
     log_normal_cdf,
+    logistic,
     softplus,
     softpluses,
 )
@@ -27,7 +28,7 @@ class Logit(AbstractLink):
     range = "unit"
 
     def mean(self, eta: Array) -> Array:
-        return lax.logistic(eta)
+        return logistic(eta)
 
     def predictor(self, mu: Array) -> Array:
         return jnp.log(mu / (1.0 - mu))

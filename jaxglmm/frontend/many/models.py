@@ -126,9 +126,9 @@ class Models:
         missing |= block.offset is not None and not np.isfinite(block.offset).all()
         exact = zero_one = True
         if self.units.support == "binomial":
-            known = np.nan_to_num(block.y)
-            exact = bool(np.all(known == np.round(known)))
-            zero_one = exact and bool(np.all(known <= 1))
+            known = np.nan_to_num(block.y) if missing else block.y
+            exact = bool(np.all(known == np.rint(known)))
+            zero_one = exact and bool(np.max(known, initial=0.0) <= 1.0)
         survey = Survey(missing, exact, zero_one, whole_weights)
         return survey, [
             found._replace(models=[start + model for model in found.models])

@@ -85,12 +85,12 @@ class Responses(AbstractDesignWork):
             offset = None
         elif offset is not None:
             offset = offset + design.problem.offset
-        shared = design.whole.weights
-        counted = np.broadcast_to(shared, y.shape) if multiplier is None else multiplier
+        counted = np.broadcast_to(design.whole.weights, y.shape[1:])[None]
+        counted = counted if multiplier is None else multiplier
         if self.models.weights_are_trials and weight is not None:
             counted = counted * weight  # a row without trials says nothing
         given = Given(*(_filled(values, size) for values in (y, weight, multiplier, offset)))
-        return given, np.count_nonzero(counted, axis=1)
+        return given, np.broadcast_to(np.count_nonzero(counted, axis=1), len(y))
 
 
 def settle(models: Models, survey: Survey) -> Models:
