@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import machine, store, turn
 
 _SEED = 1
-_UNTIMED = 16  # share of the models that is fitted untimed, again and again
+_UNTIMED = 16  # one in so many models is fitted untimed, again and again
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ class Lane:
             return
         if not self.warm or self.warm[-1] < QUICK_SECONDS:
             turn.begin(self.once)
-        gc.collect()
+        else:
+            gc.collect()
         taken: list[float] = []
         while not taken or (sum(taken) < TURN_SECONDS and len(taken) < TURN_FITS):
             taken.append(self.once())

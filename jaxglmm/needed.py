@@ -71,6 +71,6 @@ def where_rarely_needed(needed: Array, of: Callable[[Any], Any], what: Any, know
 
 
 def first_where(which: Array) -> Array:
-    """The places of a vector where it is true, then others."""
+    """The places of a vector where it is true, then places that there are not."""
     place = jnp.arange(which.shape[0])
     return jnp.sort(jnp.where(which, place, place + which.shape[0]))

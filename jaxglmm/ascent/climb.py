@@ -1,12 +1,13 @@
 """Ascent of the Laplace log-likelihood: one loop of evaluations, exact Hessians when they are due.
 
 A trial point costs one evaluation. The metric of a step is the absolute inverse of the exact
-Hessian, computed anew after every step where parameters are few (Newton's method); where they are
-many, or the end is one step away, BFGS carries it. An optimum is certified by exact curvature: a
-point whose Newton step promises less than the tolerance. The steps left take the point to rounding
-level, where a last Hessian is computed. Where the factor of H is dear, Hessians but for that last
-one rest on estimated traces, right to a per cent or two: good metrics at a fraction of the price;
-and the last one is computed a step earlier if no such step can change it.
+Hessian (of parameters that are not next to a limit), computed anew after every step where
+parameters are few (Newton's method); where they are many, or the end is one step away, BFGS carries
+it. An optimum is certified by exact curvature: a point whose Newton step promises less than the
+tolerance. The steps left take the point to rounding level, where a last Hessian is computed. Where
+the factor of H is dear, Hessians but for that last one rest on estimated traces, right to a per
+cent or two: good metrics at a fraction of the price; and the last one is computed a step earlier if
+no such step can change it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _NOWHERE = 0.1  # of a step that leads where there is no value
 # Covariance parameters: two terms of eight correlated effects have 72 (40 evaluations for 45); with
 # ten in one term it makes no difference.
 _MANY = 16
-_LEVEL = 3e-7  # slope in a logarithm that is next to nothing,
+_LEVEL = 3e-7  # slope in a parameter of the law that is next to nothing,
 _FLAT = 1e-6  # and curvature
 _WAS_FLAT = 1e-4  # a few steps before
 _NEAR = 1e-7  # BFGS with an exact Hessian behind it takes 1e-5 of a promise to the next point,
@@ -237,6 +238,8 @@ def _metric(
     curved, metric = where_needed(plan.due, curve, (), (state.curved, plan.updated))
     if objective.is_dear:
         mended = _mended(metric, trial.step, trial.change, plan.third)
+        moved = _moved(objective, curved.hessian, trial.point.gradient, _FLAT)
+        mended = mended if moved is None else jnp.where(moved, mended, 0.0)
         metric = jnp.where(plan.due & ~plan.near, mended, metric)
     return curved, jnp.where(trial.accept, metric, state.metric)
 
@@ -255,10 +258,10 @@ def _moved(
 ) -> Array | None:
     """Which rows and columns of a metric move anything; None where all do.
 
-    Those of the law's parameters do not next to a limit at infinity. Towards it the value rises by
-    less and less, its slope and its curvature falling alike, and nothing tells where to stop but
-    rounding: of gamma rows with an effect each it grows as the dispersion falls, until neither
-    value nor Hessian means anything.
+    A parameter of the law is left where it is next to a limit at infinity. Towards it the value
+    rises by less and less, its slope and its curvature falling alike, and nothing tells where to
+    stop but rounding: of gamma rows with an effect each it grows as the dispersion falls, until
+    neither value nor Hessian means anything.
 
     Args:
         objective: whose value this is.

@@ -21,7 +21,7 @@ from jaxglmm.rows import Rows, by_term
 TIGHT = 1e-4
 """The promise below which a mode is found to rounding level."""
 
-_PREDICTED = 2.0  # times the largest random effect that others may move in a prediction
+_PREDICTED = 2.0  # times the largest random effect, or a standard deviation, in a prediction
 _FARTHEST = 1.0  # of a step in the logarithm of a dispersion or the logit of a probability
 
 
@@ -66,7 +66,8 @@ class AbstractObjective(abc.ABC):
 
     @property
     def of_law(self) -> tuple[int, ...]:
-        """Places among psi of the law's own parameters, whose maximum may be at infinity."""
+        """Places among psi, counted from either end, of the law's parameters that are logarithms or
+        logits, whose maximum may be at infinity."""
         return ()
 
     @property
@@ -132,7 +133,9 @@ class LaplaceObjective(AbstractObjective):
 
     @property
     def of_law(self) -> tuple[int, ...]:
-        return tuple(range(-self.rows.family.num_phi, 0))
+        family = self.rows.family
+        named = enumerate(family.phi_names, -len(family.phi_names))
+        return tuple(place for place, name in named if name not in family.signed)
 
     @property
     def column_cost(self) -> float:
@@ -158,7 +161,7 @@ class LaplaceObjective(AbstractObjective):
 
     def guess(self, begin: Array, end: Array, u: Effects, ahead: Effects) -> Effects:
         """`ahead`, but zero in levels whose random effects would move there by more than
-        `_PREDICTED` times the largest one there is.
+        `_PREDICTED` times the largest one of their column, or its standard deviation.
 
         Tangents tell nothing of steps so long, and often lead to predictors whose exponential is
         infinite: from there Newton's method takes a pass for each unit of a predictor, where from
@@ -168,15 +171,15 @@ class LaplaceObjective(AbstractObjective):
         if not rows.family.link.is_monotone:
             return ahead
 
-        def effects(psi: Array, u: Effects) -> Effects:
-            return random_effects(relative_factors(rows, unflatten(psi, rows).theta), u)
-
-        def near(of: Array, old: Array, new: Array) -> Array:
-            largest = jnp.max(jnp.abs(old), axis=1, keepdims=True)
+        def near(of: Array, old: Array, new: Array, factor: Array) -> Array:
+            sd = jnp.sqrt(jnp.sum(factor * factor, axis=1, keepdims=True))
+            largest = jnp.maximum(jnp.max(jnp.abs(old), axis=1, keepdims=True), sd)
             return jnp.where(jnp.all(jnp.abs(new - old) <= _PREDICTED * largest, axis=0), of, 0.0)
 
+        before, after = (relative_factors(rows, unflatten(psi, rows).theta) for psi in (begin, end))
         inner = len(rows.groupings)  # beta, where it is inside, is as it is
-        found = tuple(map(near, ahead[:inner], effects(begin, u), effects(end, ahead)))
+        old, new = random_effects(before, u), random_effects(after, ahead)
+        found = tuple(map(near, ahead[:inner], old, new, before))
         return (*found, *ahead[inner:])
 
     def reach(self, step: Array) -> Array | float:

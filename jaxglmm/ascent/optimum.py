@@ -37,7 +37,8 @@ _BROKEN = 0.01  # a promise of log-likelihood, beyond its rounding, that no step
 _INDEFINITE = 0.1  # size of a negative eigenvalue of the scaled Hessian that rounding does not make
 _UNCHANGED_IF_DEAR = 1e-5  # of the Hessian by the last step
 _NOTHING = 1e-6  # information on a parameter of the law, a logarithm
-_ONWARD = 3.0  # times the way that such a parameter has come is where it is judged
+_ONWARD = 40.0  # further along its slope is where such a parameter is judged
+_ROUNDED = 1e-12  # a slope that rounding makes
 _FIRST_STAGE = 10  # working responses of a staged start
 _FLAT = 1e-9  # eigenvalue of the scaled Hessian that counts as zero
 
@@ -133,9 +134,9 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         # Where nothing is known the rest is rounding, which others' errors would involve.
         told = jnp.where(known[:, None] & known[None, :], curved, 0.0)
     certified = end.certified
-    limit = _limit(rows, params.phi, begin, known, certified)
+    limit = _limit(rows, params.phi, begin, known, gradient, certified)
     stuck = ~certified & (end.iterations < ended.max_iterations)
-    decrement = gradient @ curvature.metric(-curved) @ gradient
+    decrement = _promise(known, curved, gradient)
     broken = decrement > jnp.maximum(_BROKEN, rounding(end.value))
     pole = stuck & ((least < -_INDEFINITE) | broken)
     separated = _is_separated(rows.random_only, begin, params, u, curved)
@@ -188,14 +189,26 @@ def _known(rows: Rows, hessian: Array) -> Array:
     These are logarithms or without units, so that what is told is judged by its size: beside a
     diagonal that is rounding, rounding is much.
     """
-    own = range(rows.num_theta, rows.num_theta + rows.family.num_phi)
-    if rows.restriction is not None:
-        own = sorted({rows.restriction.index[k] for k in own} - {HELD})
-        first = hessian.shape[0] - rows.restriction.num_free
-    else:
-        first = hessian.shape[0] - rows.num_theta - rows.family.num_phi
-    of_law = np.isin(np.arange(hessian.shape[0]), first + np.asarray(own, int))
+    places = _places_of_phi(rows, hessian.shape[0])
+    of_law = np.isin(np.arange(hessian.shape[0]), places[places != HELD])
     return ~of_law | (-jnp.diagonal(hessian) > _NOTHING)
+
+
+def _places_of_phi(rows: Rows, size: int) -> np.ndarray:
+    """Of each entry of phi, its place among so many parameters of the gradient, or `HELD`."""
+    own = np.arange(rows.num_theta, rows.num_theta + rows.family.num_phi)
+    if rows.restriction is None:
+        return own + size - rows.num_theta - rows.family.num_phi
+    index = np.asarray(rows.restriction.index, int)[own]
+    return np.where(index == HELD, HELD, index + size - rows.restriction.num_free)
+
+
+def _promise(known: Array, hessian: Array, gradient: Array) -> Array:
+    """Log-likelihood that a step of Newton's in the known parameters promises, twice."""
+    both = known[:, None] & known[None, :]
+    bent = jnp.where(both, -hessian, jnp.eye(known.size, dtype=hessian.dtype))
+    slope = jnp.where(known, gradient, 0.0)
+    return slope @ curvature.metric(bent) @ slope
 
 
 def _settled(
@@ -210,8 +223,7 @@ def _settled(
     def among_known(of: tuple[Array, Array]) -> Array:
         both = known[:, None] & known[None, :]
         bent = jnp.where(both, -of[0], jnp.eye(known.size, dtype=hessian.dtype))
-        slope = jnp.where(known, of[1], 0.0)
-        decrement = slope @ curvature.metric(bent) @ slope
+        decrement = _promise(known, *of)
         level = jnp.all(known | (of[1] ** 2 < tolerance))
         return level & (curvature.least(bent) > _FLAT) & (decrement < tolerance)
 
@@ -219,21 +231,24 @@ def _settled(
     return where_needed(needed, among_known, (hessian, gradient), jnp.asarray(False))
 
 
-def _limit(rows: Rows, phi: Array, begin: Start, known: Array, certified: Array) -> Array:
+def _limit(
+    rows: Rows, phi: Array, begin: Start, known: Array, gradient: Array, certified: Array
+) -> Array:
     """The law's `limit`; parameters that are held are at none, as those at the start.
 
-    A parameter of which nothing is known any more at a maximum is on its way to a limit, whose
-    log-likelihood is finite: one without end would have risen on. (A dispersion falls like this
-    where every row has a random effect of its own, which takes its place.)
+    A parameter of which nothing is known any more at a maximum is on its way to a limit, if its
+    slope leads to one, whose log-likelihood is finite: one without end would have risen on. (A
+    dispersion falls like this where every row has a random effect of its own, which takes its
+    place.)
     """
-    start = jnp.maximum(begin.phi, begin.params.phi)
-    if rows.restriction is not None:
-        phi = jnp.where(rows.restriction.held[rows.num_theta :], begin.params.phi, phi)
-        return rows.family.limit(phi, start)
-    limit = rows.family.limit
-    known = known[known.shape[0] - phi.shape[0] :]
+    limit, start = rows.family.limit, jnp.maximum(begin.phi, begin.params.phi)
+    places = _places_of_phi(rows, known.shape[0])
+    held = places == HELD
+    phi = jnp.where(held, begin.params.phi, phi)
+    known, slope = held | known[places], jnp.where(held, 0.0, gradient[places])
+    ahead = jnp.sign(jnp.where(jnp.abs(slope) > _ROUNDED, slope, phi - start))
     here = limit(phi, start)
-    onward = limit(jnp.where(known, phi, start + _ONWARD * (phi - start)), start)
+    onward = limit(jnp.where(known, phi, phi + _ONWARD * ahead), start)
     endless = limit(jnp.where(known, phi, start), start) == UNBOUNDED
     inside = (here == INTERIOR) & (onward == INTERIOR)
     there = jnp.where(endless, UNBOUNDED, jnp.where(inside, INTERIOR, BOUNDARY))

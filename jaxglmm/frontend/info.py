@@ -12,7 +12,8 @@ class Optimizer:
 
     `evaluations` of the log-likelihood took `mode_passes` derivative passes of the mode finder;
     `scaled_gradient` is the square root of the log-likelihood that the last Newton step promised,
-    `smallest_eigenvalue` that of the negative Hessian scaled to a unit diagonal.
+    `smallest_eigenvalue` that of the negative Hessian scaled to a unit diagonal, zero where the
+    responses tell nothing of some parameter.
     `monte_carlo_error` is the standard error of the log-likelihood where iterative methods with
     random vectors were used, else zero.
     """

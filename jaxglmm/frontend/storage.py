@@ -23,9 +23,10 @@ from jaxglmm.frontend.build import build
 from jaxglmm.frontend.fitting import Fitted
 from jaxglmm.frontend.result import GLMM
 from jaxglmm.inference.natural import Natural
+from jaxglmm.inference.vcov import FLAT, smallest_eigenvalue
 from jaxglmm.params import Params
 
-_FORMAT = 3
+_FORMAT = 2
 # What NumPy, zipfile and zlib raise on files that are not whole archives.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 _SCALARS = (
@@ -36,7 +37,6 @@ _SCALARS = (
     "iterations",
     "passes",
     "decrement",
-    "flat",
     "monte_carlo_error",
 )
 
@@ -159,6 +159,7 @@ def _read_numbers(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fitt
         params=Params(arrays["beta"], arrays["theta"], arrays["phi"]),
         u=each("u"),
         hessian=arrays["hessian"],
+        flat=np.asarray(smallest_eigenvalue(arrays["hessian"]) < FLAT),
         log_prior=arrays.get("log_prior"),
         **{name: arrays[name] for name in _SCALARS},
     )

@@ -72,7 +72,8 @@ def smallest_eigenvalue(hessian: np.ndarray) -> float:
     infinite where there are no parameters."""
     if not np.all(np.isfinite(hessian)):
         return float("nan")
-    return float(np.min(np.linalg.eigvalsh(-hessian * _units(hessian)), initial=np.inf))
+    values = np.linalg.eigvalsh(-hessian * _units(hessian))
+    return float(np.min(values, initial=np.inf)) + 0.0  # no negative zero
 
 
 def without(covariance: np.ndarray, unknown: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 from scipy import linalg
 
 from jaxglmm import curvature
+from jaxglmm.inference.vcov import smallest_eigenvalue
 
 SHARE = 1e-3
 
@@ -65,6 +66,10 @@ def test_the_least_eigenvalue_is_that_of_the_scaled_matrix_or_a_bound(size):
 def test_nothing_has_no_eigenvalue_and_what_is_not_finite_none_to_rely_on():
     assert curvature.least(np.zeros((0, 0))) == np.inf
     assert not curvature.least(np.full((2, 2), np.nan)) >= curvature.SURE
+    assert smallest_eigenvalue(np.zeros((0, 0))) == np.inf
+    assert np.isnan(smallest_eigenvalue(np.full((2, 2), np.nan)))
+    assert smallest_eigenvalue(-np.diag([1e-6, 1e6])) == 1.0
+    assert smallest_eigenvalue(np.diag([-1.0, 0.0])) == 0.0
 
 
 def test_damped_steps_are_short_along_flat_directions_alone():

@@ -102,6 +102,16 @@ def test_far_predictions_of_the_mode_are_not_believed(link, zero):
     np.testing.assert_array_equal(objective.guess(psi, end, u, ahead)[0][0], far)
 
 
+def test_one_small_effect_does_not_make_the_others_of_its_level_far():
+    """Of a single level the largest effect of a column is its own: its deviation counts too."""
+    case = make_case("poisson", q=2, num_levels=1, size=12)
+    rows = arrange(case.problem)
+    objective = LaplaceObjective(rows, choose(rows))
+    psi = jnp.asarray(case.psi)
+    u, ahead = (jnp.asarray([[1.0], [1e-6]]),), (jnp.asarray([[1.2], [0.1]]),)
+    np.testing.assert_array_equal(objective.guess(psi, psi, u, ahead)[0], ahead[0])
+
+
 def test_the_search_at_a_far_point_takes_few_passes():
     """Random slopes of a Poisson law whose first step goes to standard deviations of hundreds."""
     case = make_case("poisson", q=2, num_levels=25, size=12, spread=0.5, seed=5)

@@ -218,3 +218,11 @@ def test_controls_that_are_none(control: dict[str, Any]) -> None:
 def test_a_control_can_be_hashed() -> None:
     one, two = jg.Control(fixed={"x": 1}), jg.Control(fixed={"x": 1.0})
     assert one == two and hash(one) == hash(two) and one != jg.Control()
+
+
+@pytest.mark.parametrize("held", [{}, {"sd(g, Intercept)": 0.3}, {"Intercept": -2.0}])
+def test_a_law_at_its_limit_beside_what_is_held(held: dict[str, float]) -> None:
+    """Counts of zero and one have no size, whatever else is held at a value."""
+    data = {"y": np.tile([1.0] + 9 * [0.0], 10), "g": np.repeat(np.arange(10), 10)}
+    fit = jg.glmm("y ~ 1 + (1 | g)", data, "nbinom2", control=jg.Control(fixed=held))
+    assert fit.status == "converged_boundary" and "poisson" in str(fit.summary())

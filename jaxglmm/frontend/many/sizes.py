@@ -91,14 +91,14 @@ def choose_sizes(lanes: int, workers: int, needs: Needs, limit: float) -> Sizes:
 
 
 def turns(sizes: Sizes, num_models: int, workers: int, chunk: int | None) -> list[range]:
-    """The models that a worker takes at once, in order: all workers have some.
+    """The models that a worker takes at once, in order; where they are many all workers have some.
 
     Of lanes side by side all turns are of about one size, and as many for each worker: their lanes
     idle at the end of each. A single lane never does, so that the last turns are of ever fewer
     models, and all workers end with one.
     """
     most, found, first = sizes.models if chunk is None else min(sizes.models, chunk), [], 0
-    rounds = -(-num_models // (workers * sizes.models))
+    rounds = max(-(-num_models // (workers * most)), 1)
     even = -(-num_models // (workers * rounds * sizes.lanes)) * sizes.lanes
     while first < num_models:
         share = even if sizes.lanes > 1 else -(-(num_models - first) // (2 * workers))
