@@ -1,4 +1,5 @@
-"""Cold: a fresh process that imports, fits cbpp and prints; wall time from start to exit.
+"""Cold: a fresh process that imports, fits cbpp (or bootstraps it) and prints; wall time from start
+to exit.
 
     python -m benchmarks.cold [--cases ...] [--repeats 5]
 
@@ -30,6 +31,13 @@ data = jg.datasets.load("cbpp")
 formula = "incidence / size ~ period + (1 | herd)"
 print(jg.glmm(formula, data, family="binomial", progress=False).summary())
 """
+INTERVALS = """
+import jaxglmm as jg
+data = jg.datasets.load("cbpp")
+formula = "incidence / size ~ period + (1 | herd)"
+fit = jg.glmm(formula, data, family="binomial", progress=False)
+print(fit.bootstrap(1000, seed=1, progress=False).confint())
+"""
 GLMM = """
 import csv, glmm
 rows = list(csv.DictReader(open({path!r})))
@@ -51,6 +59,11 @@ R = """suppressPackageStartupMessages(library({package}))
 data(cbpp, package = "lme4")
 print({function}(cbind(incidence, size - incidence) ~ period + (1 | herd), cbpp, family = binomial))
 """
+R_INTERVALS = """suppressPackageStartupMessages(library(lme4))
+data(cbpp, package = "lme4")
+m <- glmer(cbind(incidence, size - incidence) ~ period + (1 | herd), cbpp, family = binomial)
+print(confint(m, method = "boot", nsim = 1000, boot.type = "perc", quiet = TRUE, seed = 1))
+"""
 SECOND = """
 import json, time
 import jax, jaxglmm as jg, numpy as np
@@ -71,6 +84,7 @@ for name, data in (("first", first), ("second", second)):
     result[name] = [time.perf_counter() - started, len(compiled) - before]
 print("@@" + json.dumps(result))
 """
+_DRAWS = "1,000 draws of a parametric bootstrap"
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,7 @@ def cases(folder: Path) -> list[Case]:
             Case("jaxglmm, warm cache", jaxglmm, "compiled before", str(folder / "cache")),
             Case("jaxglmm, empty cache", jaxglmm, "compiles and fills the cache", "new"),
             Case("jaxglmm, cache off", jaxglmm, "compiles", "off"),
+            Case("jaxglmm intervals", [*python, INTERVALS], _DRAWS + ", compiles", "off"),
         ]
     if find_spec("glmm") is not None:
         found.append(Case("glmm", [*python, GLMM.format(path=path)], "reads a CSV file, no pandas"))
@@ -121,6 +136,7 @@ def cases(folder: Path) -> list[Case]:
         for package, function in (("lme4", "glmer"), ("glmmTMB", "glmmTMB")):
             text = R.format(package=package, function=function)
             found.append(Case(package, ["Rscript", "-e", text], "prints the fit"))
+        found.append(Case("lme4 intervals", ["Rscript", "-e", R_INTERVALS], _DRAWS))
     return found
 
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from jaxglmm.needed import where_rarely_needed
@@ -68,38 +67,27 @@ def pseudo_inverse(s: Spectrum, floor: float) -> Array:
     return _assemble(s, jnp.where(kept, 1.0 / jnp.where(kept, s.values, 1.0), 0.0))
 
 
-def least(M: Array) -> Array:
-    """The smallest eigenvalue of D M D, D as in `Spectrum`, where it is below `SURE`; elsewhere a
-    lower bound that is not. Infinite where M is empty.
+def either_keeps(finals: tuple[Array, Array], reference: Array, share: float) -> Array:
+    """Whether one of two matrices has at least that share of the positive semidefinite `reference`
+    along every contrast that the latter knows; also where there are none, or nothing is finite.
 
-    The bound is 1 / tr (D M D)^-1, which elimination shows of most.
+    The first has if final - share reference is positive definite, which elimination shows of most.
     """
-    if M.shape[0] == 0:
-        return jnp.asarray(jnp.inf, M.dtype)
-    scale = _scale(M)
-    scaled = M * scale[:, None] * scale[None, :]
-    inverse, pivot = _cholesky_inverse(scaled)
-    bound = 1.0 / jnp.trace(inverse)
-    return where_rarely_needed(
-        ~((pivot > 0.0) & (bound >= SURE)), lambda of: jnp.linalg.eigvalsh(of)[0], scaled, bound
-    )
-
-
-def keeps(final: Array, reference: Array, share: float) -> Array:
-    """Whether `final` has at least that share of the positive semidefinite `reference` along every
-    contrast that the latter knows; also where there are none, or nothing is finite.
-
-    It has if final - share reference is positive definite, which elimination shows of most.
-    """
-    if final.shape[0] == 0:
+    if reference.shape[0] == 0:
         return jnp.asarray(True)
-    above = final - share * reference
+    above = finals[0] - share * reference
     scale = _scale(above)
     _, pivot = _cholesky_inverse(above * scale[:, None] * scale[None, :])
-    least = 10.0 * final.shape[0] * float(jnp.finfo(final.dtype).eps)
-    both = final, reference
+    least = 10.0 * reference.shape[0] * float(jnp.finfo(reference.dtype).eps)
+
+    def by_eigenvalues(of: tuple[Array, Array, Array]) -> Array:
+        *finals, reference = of
+        return ~(_least_share(finals[0], reference) < share) | ~(
+            _least_share(finals[1], reference) < share
+        )
+
     return where_rarely_needed(
-        ~(pivot > least), lambda both: ~(_least_share(*both) < share), both, jnp.asarray(True)
+        ~(pivot > least), by_eigenvalues, (*finals, reference), jnp.asarray(True)
     )
 
 
@@ -142,6 +130,31 @@ def metric(M: Array) -> Array:
     return _inverse(M, ascent_metric)
 
 
+def metric_and_least(M: Array) -> tuple[Array, Array]:
+    """`metric(M)`, and the smallest eigenvalue of D M D, D as in `Spectrum`, where it is below
+    `SURE`; elsewhere a lower bound that is not. Infinite where M is empty.
+
+    The bound is 1 / tr (D M D)^-1, which elimination shows of most.
+    """
+    if M.shape[0] == 0:
+        return M, jnp.asarray(jnp.inf, M.dtype)
+    scale = _scale(M)
+    scaled = M * scale[:, None] * scale[None, :]
+    inverse, pivot = _cholesky_inverse(scaled)
+    bound = 1.0 / jnp.trace(inverse)
+
+    def by_eigenvalues(of: tuple[Array, Array]) -> tuple[Array, Array]:
+        s = _spectrum(*of)
+        return ascent_metric(s), s.values[0]
+
+    return where_rarely_needed(
+        ~((pivot > _SAFE) & (bound >= SURE)),
+        by_eigenvalues,
+        (scaled, scale),
+        (inverse * scale[:, None] * scale[None, :], bound),
+    )
+
+
 def solve(M: Array, g: Array) -> Array:
     """M^-1 g for a positive semidefinite M, in its well-determined directions."""
     least = 10.0 * M.shape[0] * float(jnp.finfo(M.dtype).eps)
@@ -177,12 +190,17 @@ def _inverses(axis_size: int, batched: list[bool], A: Array) -> Any:
     n = A.shape[-1]
     if not 0 < n <= _SMALL:
         return jax.vmap(_cholesky_inverse.fun)(A), (True, True)
-    M, pivot = jnp.moveaxis(A, 0, -1), jnp.full(A.shape[:1], jnp.inf, A.dtype)
-    for k in range(n):
-        here = np.arange(n) == k
-        on_row, on_column = here[:, None, None], here[None, :, None]
-        pivot = jnp.minimum(pivot, M[k, k])
-        row = jnp.where(here[:, None], 1.0, M[k]) / M[k, k]
-        rest = jnp.where(on_column, 0.0, M) - M[:, k][:, None] * row[None]
-        M = jnp.where(on_row, row[None], rest)
-    return (jnp.moveaxis(M, -1, 0), pivot), (True, True)
+
+    def eliminate(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        M, pivot = state
+        here = jnp.arange(n) == k
+        own, column = lax.dynamic_index_in_dim(M, k, 0, False), M[:, k]
+        row = jnp.where(here[:, None], 1.0, own) / own[k]
+        rest = jnp.where(here[None, :, None], 0.0, M) - column[:, None] * row[None]
+        M = jnp.where(here[:, None, None], row[None], rest)
+        return M, jnp.minimum(pivot, own[k])
+
+    # A loop of the program: written out it takes five times as long to compile.
+    first = jnp.moveaxis(A, 0, -1), jnp.full(A.shape[:1], jnp.inf, A.dtype)
+    inverse, pivot = lax.fori_loop(0, n, eliminate, first)
+    return (jnp.moveaxis(inverse, -1, 0), pivot), (True, True)

@@ -49,28 +49,22 @@ def where_rarely_needed(needed: Array, of: Callable[[Any], Any], what: Any, know
 
         given = jax.tree.map(each, tuple(batched), (needed, what, known))
         # An accelerator computes all of them in the time of one.
-        found = lax.platform_dependent(*given, cpu=one_by_one, default=jax.vmap(at_once))
-        return found, jax.tree.map(lambda _: True, known)
+        each_or_all = one_by_one if jax.default_backend() == "cpu" else jax.vmap(at_once)
+        return each_or_all(*given), jax.tree.map(lambda _: True, known)
 
     def at_once(needed: Array, what: Any, known: Any) -> Any:
         return where_needed(needed, of, what, known)
 
     def one_by_one(needed: Array, what: Any, known: Any) -> Any:
-        place = first_where(needed)
-
-        def one(k: Array, found: Any) -> Any:
-            at = place[k]
+        def one(state: tuple[Array, Any]) -> tuple[Array, Any]:
+            left, found = state
+            at = lax.argmax(left, 0, jnp.int32)
             new = of(jax.tree.map(lambda leaf: leaf[at], what))
-            return jax.tree.map(
+            found = jax.tree.map(
                 lambda all_, own: lax.dynamic_update_index_in_dim(all_, own, at, 0), found, new
             )
+            return left.at[at].set(False), found
 
-        return lax.fori_loop(0, jnp.sum(needed), one, known)
+        return lax.while_loop(lambda state: jnp.any(state[0]), one, (needed, known))[1]
 
     return alone(needed, what, known)
-
-
-def first_where(which: Array) -> Array:
-    """The places of a vector where it is true, then places that there are not."""
-    place = jnp.arange(which.shape[0])
-    return jnp.sort(jnp.where(which, place, place + which.shape[0]))

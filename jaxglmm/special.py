@@ -364,7 +364,7 @@ def log_factorial(x: Array) -> Array:
     found = table[jnp.where(known, small, 0.0).astype(jnp.int32)]
 
     def others(x: Array) -> Array:
-        return jnp.where(known, found, log_gamma(x + 1.0))
+        return jnp.where(known, found, stirling.log_gamma(x + 1.0, 0)[0])
 
     return where_needed(~jnp.all(known), others, x, found)
 
@@ -377,7 +377,8 @@ def _log_factorial_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[A
 
 def log_binomial_coefficient(n: Array, y: Array) -> Array:
     """log of n! / (y! (n - y)!), for real 0 <= y <= n."""
-    return log_factorial(n) - log_factorial(y) - log_factorial(n - y)
+    whole, *parts = log_factorial(jnp.stack(jnp.broadcast_arrays(n, y, n - y)))
+    return whole - parts[0] - parts[1]
 
 
 _NODES = 80  # of the integral in `log_bessel_k`: step at most 0.3, 25 a standard width or more

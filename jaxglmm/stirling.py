@@ -84,9 +84,9 @@ def polygamma(m: int, x: Array) -> Array:
     return _psi(m, 1.0 / z, jnp.log(z), powers)
 
 
-@jax.jit
-def log_gamma(x: Array) -> tuple[Array, ...]:
-    """log Gamma(x) and psi_0, ..., psi_3 for x > 0."""
+@functools.partial(jax.jit, static_argnums=(1,))
+def log_gamma(x: Array, orders: int = ORDERS) -> tuple[Array, ...]:
+    """log Gamma(x) and psi_0, psi_1, ... for x > 0."""
     z = x + SHIFT
     r, log_z = 1.0 / z, jnp.log(z)
     places = [x, *(x + k for k in range(1, SHIFT))]
@@ -98,7 +98,7 @@ def log_gamma(x: Array) -> tuple[Array, ...]:
     found = [smooth + remainder(-1, r) - jnp.log(ratio)]
     reciprocals = [1.0 / place for place in places]
     powers = reciprocals
-    for m in range(ORDERS):
+    for m in range(orders):
         found.append(_psi(m, r, log_z, powers))
         powers = [p * t for p, t in zip(powers, reciprocals, strict=True)]
     return tuple(found)

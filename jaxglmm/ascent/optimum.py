@@ -26,7 +26,7 @@ from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED
 from jaxglmm.marginal import criterion, laplace
 from jaxglmm.marginal.inside import constant, inward, outward, places
 from jaxglmm.marginal.pseudo import from_working
-from jaxglmm.needed import where_needed
+from jaxglmm.needed import where_needed, where_rarely_needed
 from jaxglmm.params import Params, flatten, free_params, log_prior, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.restriction import HELD
@@ -124,7 +124,8 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         signs = share.collapse(signs)
     curved = end.hessian * signs[:, None] * signs[None, :]
     gradient = end.gradient * signs
-    least = curvature.least(-curved)
+    metric, least = curvature.metric_and_least(-curved)
+    decrement = gradient @ metric @ gradient
     singular = _is_singular(rows.random_only, params, u)
     known = _known(rows, curved)
     told = curved
@@ -133,10 +134,12 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         end = end._replace(certified=end.certified | settled)
         # Where nothing is known the rest is rounding, which others' errors would involve.
         told = jnp.where(known[:, None] & known[None, :], curved, 0.0)
+        decrement = where_rarely_needed(
+            ~jnp.all(known), lambda of: _among(*of)[0], (known, curved, gradient), decrement
+        )
     certified = end.certified
     limit = _limit(rows, params.phi, begin, known, gradient, certified)
     stuck = ~certified & (end.iterations < ended.max_iterations)
-    decrement = _promise(known, curved, gradient)
     broken = decrement > jnp.maximum(_BROKEN, rounding(end.value))
     pole = stuck & ((least < -_INDEFINITE) | broken)
     separated = _is_separated(rows.random_only, begin, params, u, curved)
@@ -203,12 +206,14 @@ def _places_of_phi(rows: Rows, size: int) -> np.ndarray:
     return np.where(index == HELD, HELD, index + size - rows.restriction.num_free)
 
 
-def _promise(known: Array, hessian: Array, gradient: Array) -> Array:
-    """Log-likelihood that a step of Newton's in the known parameters promises, twice."""
+def _among(known: Array, hessian: Array, gradient: Array) -> tuple[Array, Array]:
+    """Of the known parameters alone: the log-likelihood that a step of Newton's promises, twice,
+    and the least eigenvalue as in `curvature.metric_and_least`."""
     both = known[:, None] & known[None, :]
     bent = jnp.where(both, -hessian, jnp.eye(known.size, dtype=hessian.dtype))
     slope = jnp.where(known, gradient, 0.0)
-    return slope @ curvature.metric(bent) @ slope
+    metric, least = curvature.metric_and_least(bent)
+    return slope @ metric @ slope, least
 
 
 def _settled(
@@ -221,11 +226,9 @@ def _settled(
     """
 
     def among_known(of: tuple[Array, Array]) -> Array:
-        both = known[:, None] & known[None, :]
-        bent = jnp.where(both, -of[0], jnp.eye(known.size, dtype=hessian.dtype))
-        decrement = _promise(known, *of)
+        decrement, least = _among(known, *of)
         level = jnp.all(known | (of[1] ** 2 < tolerance))
-        return level & (curvature.least(bent) > _FLAT) & (decrement < tolerance)
+        return level & (least > _FLAT) & (decrement < tolerance)
 
     needed = ~certified & ~jnp.all(known)
     return where_needed(needed, among_known, (hessian, gradient), jnp.asarray(False))
@@ -296,8 +299,8 @@ def _is_separated(rows: Rows, begin: Start, params: Params, u: Effects, hessian:
     that of the log-likelihood, to which a prior adds.
     """
     p, known = rows.num_fixed, begin.information
-    by_rows = curvature.keeps(information(rows, params, u), known, _SEPARATED)
-    return ~(by_rows | curvature.keeps(-hessian[:p, :p], known, _SEPARATED))
+    of_rows = information(rows, params, u)
+    return ~curvature.either_keeps((of_rows, -hessian[:p, :p]), known, _SEPARATED)
 
 
 def _is_unknown(begin: Start, hessian: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax import Array
@@ -12,7 +12,7 @@ from jax import Array
 from jaxglmm.arrays import AnyArray
 from jaxglmm.ascent.climb import Climb, Ends, advance, begin, idle_unless, land, unfinished
 from jaxglmm.ascent.estimate import Estimate
-from jaxglmm.ascent.maximum import AbstractRoute, Prepared
+from jaxglmm.ascent.maximum import AbstractRoute, Maximum, Prepared
 from jaxglmm.ascent.optimum import choose_route, ends, estimate, maximise_rows
 from jaxglmm.ascent.start import start
 from jaxglmm.batch.dependence import depends
@@ -21,6 +21,8 @@ from jaxglmm.control import Control
 from jaxglmm.params import Params
 from jaxglmm.pattern import AbstractPattern
 from jaxglmm.rows import Rows
+
+T = TypeVar("T")
 
 _UNCHANGED = 2e-5  # of the Hessian by the last step: standard errors are right to 1e-5
 
@@ -47,6 +49,21 @@ def own_rows(rows: Rows, own: Own) -> Rows:
     return dataclasses.replace(rows, **given)
 
 
+class Split(NamedTuple):
+    """What many models have: `each` for itself, with a leading model axis, and all of them shared;
+    None in one where the other has it."""
+
+    each: Any
+    shared: Any
+
+
+class Ascended(NamedTuple):
+    """Where the ascents of many models began (`ascent.start.Start`) and where they ended."""
+
+    begun: Split
+    tops: Maximum
+
+
 def maximise_many(
     rows: Rows,
     own: Own,
@@ -71,6 +88,21 @@ def maximise_many(
 
     A model that fails has its status and disturbs no other.
     """
+    ended = ascend_many(rows, own, count, control, first, raised, width=width)
+    return each_estimate(rows, own, ended, count, control, lambda _, found: found, width=width)
+
+
+def ascend_many(
+    rows: Rows,
+    own: Own,
+    count: AnyArray,
+    control: Control,
+    first: Params | None = None,
+    raised: Array | None = None,
+    *,
+    width: int,
+) -> Ascended | Estimate:
+    """The first part of `maximise_many`, or all of it where there are no parts."""
     if rows.by_pseudo_data or control.staged:
         return in_blocks(
             lambda mine: maximise_rows(own_rows(rows, mine), control, first), own, count, width
@@ -82,31 +114,49 @@ def maximise_many(
         from_ = start((mine if first is None else rows).random_only, raised)
         return from_, route.prepare(mine, from_.params if first is None else first)
 
-    prepared, merge = _shared_apart(prepare, own, count, width)
-    climb = _Climbing(route, rows, ends(rows, control, _UNCHANGED), merge)
+    (begun, prepared), shared = _shared_apart(prepare, own, count, width)
+    climb = _Climbing(route, rows, ends(rows, control, _UNCHANGED), shared[1])
     tops = pool(climb.task(), (own, prepared), count, width)
+    return Ascended(Split(begun, shared[0]), tops)
 
-    def finish(of: tuple[Own, Any, Any]) -> Estimate:
-        mine, (from_, _) = own_rows(rows, of[0]), merge(of[1])
-        return estimate(mine, from_, of[2], climb.ends)
 
-    return in_blocks(finish, (own, prepared, tops), count, width)
+def each_estimate(
+    rows: Rows,
+    own: Own,
+    ended: Ascended | Estimate,
+    count: AnyArray,
+    control: Control,
+    then: Callable[[Rows, Estimate], T],
+    *,
+    width: int,
+) -> T:
+    """The second part: then(its rows, its estimate) of each model, with a leading model axis."""
+    if isinstance(ended, Estimate):
+        return in_blocks(lambda of: then(own_rows(rows, of[0]), of[1]), (own, ended), count, width)
+    last, shared = ends(rows, control, _UNCHANGED), ended.begun.shared
+
+    def finish(of: tuple[Own, Any, Maximum]) -> T:
+        mine, from_ = own_rows(rows, of[0]), _merged(of[1], shared)
+        return then(mine, estimate(mine, from_, of[2], last))
+
+    return in_blocks(finish, (own, ended.begun.each, ended.tops), count, width)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Climbing:
-    """The ascent of one model as a task of the pool; data are (own, prepared)."""
+    """The ascent of one model as a task of the pool; data are (own, what it prepared for itself),
+    and `shared` is what all have of the latter."""
 
     route: AbstractRoute
     rows: Rows
     ends: Ends
-    merge: Callable[[Any], Any]
+    shared: Any
 
     def task(self) -> Task:
         return Task(self._begin, self._advance, self._unfinished, self._end)
 
     def _parts(self, data: Any) -> tuple[Rows, Prepared]:
-        return own_rows(self.rows, data[0]), self.merge(data[1])[1]
+        return own_rows(self.rows, data[0]), _merged(data[1], self.shared)
 
     def _begin(self, data: Any) -> Climb:
         rows, prepared = self._parts(data)
@@ -124,26 +174,22 @@ class _Climbing:
         return self.route.maximum(rows, prepared, land(self.route.objective(rows, prepared), state))
 
 
-def _shared_apart(
-    function: Callable[[Any], Any], data: Any, count: AnyArray, width: int
-) -> tuple[Any, Callable[[Any], Any]]:
-    """function(data) of every model, and what all models share of it once.
-
-    Returns the leaves that differ, with a leading model axis, and a function that puts those of one
-    model and the shared ones together.
-    """
+def _shared_apart(function: Callable[[Any], Any], data: Any, count: AnyArray, width: int) -> Split:
+    """function(data) of each model, what all share of it once."""
     function = jax.jit(function, inline=True)  # traced once
     one = jax.tree.map(lambda a: a[0], data)
     differs = depends(function, one)
-    leaves, tree = jax.tree.flatten(function(one))
 
-    def different(data: Any) -> list[Array]:
-        found = jax.tree.leaves(function(data))
-        return [leaf for leaf, own in zip(found, differs, strict=True) if own]
+    def parted(found: Any, own: bool) -> Any:
+        leaves, tree = jax.tree.flatten(found)
+        kept = [leaf if of is own else None for leaf, of in zip(leaves, differs, strict=True)]
+        return jax.tree.unflatten(tree, kept)
 
-    def merge(own: list[Array]) -> Any:
-        left = iter(own)
-        both = [next(left) if of else leaf for leaf, of in zip(leaves, differs, strict=True)]
-        return jax.tree.unflatten(tree, both)
+    each = in_blocks(lambda data: parted(function(data), True), data, count, width)
+    return Split(each, parted(function(one), False))
 
-    return in_blocks(different, data, count, width), merge
+
+def _merged(own: Any, shared: Any) -> Any:
+    return jax.tree.map(
+        lambda a, b: b if a is None else a, own, shared, is_leaf=lambda leaf: leaf is None
+    )

@@ -8,7 +8,6 @@ on its lane, on its neighbours or on the number of tasks.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,8 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-
-from jaxglmm.needed import first_where
 
 
 class Task(NamedTuple):
@@ -114,18 +111,19 @@ def _stored(kept: Packed, ends: Any, number: Array, done: Array) -> Packed:
 
     One after another: XLA's scatter on CPUs goes through all lanes, for every array anew.
     """
-    first, by_type = first_where(done), _by_type(ends)
+    by_type = _by_type(ends)
 
-    def store(i: Array, kept: Packed) -> Packed:
-        at = first[i]
+    def store(state: tuple[Array, Packed]) -> tuple[Array, Packed]:
+        left, kept = state
+        at = lax.argmax(left, 0, jnp.int32)
 
         def row(name: str, whole: Array) -> Array:
             own = jnp.concatenate([leaf[at].ravel() for leaf in by_type[name]])
             return lax.dynamic_update_index_in_dim(whole, own, number[at], 0)
 
-        return {name: row(name, whole) for name, whole in kept.items()}
+        return left.at[at].set(False), {name: row(name, whole) for name, whole in kept.items()}
 
-    return lax.fori_loop(0, jnp.sum(done), store, kept)
+    return lax.while_loop(lambda state: jnp.any(state[0]), store, (done, kept))[1]
 
 
 def _in_turn(task: Task, data: Any, size: int, count: Array) -> Any:
@@ -149,20 +147,21 @@ def _collected(of: Callable[[Array], Any], size: int, width: int, count: Array) 
     `count` - 1, along a leading axis of that size; zero beyond. With a width of one, `of` gives an
     entry without that axis."""
 
-    def write(k: Array, whole: Array, part: Array) -> Array:
-        return lax.dynamic_update_slice_in_dim(whole, part, k * width, 0)
+    def step(k: Array, found: Packed) -> Packed:
+        parts = _by_type(of(k))
 
-    def step(k: Array, found: Any) -> Any:
-        parts = of(k)
-        if width == 1:
-            parts = jax.tree.map(lambda a: a[None], parts)
-        return jax.tree.map(functools.partial(write, k), found, parts)
+        def write(name: str, whole: Array) -> Array:
+            own = [leaf.reshape(width, -1) for leaf in parts[name]]
+            return lax.dynamic_update_slice_in_dim(whole, jnp.concatenate(own, 1), k * width, 0)
+
+        return {name: write(name, whole) for name, whole in found.items()}
 
     of = jax.jit(of, inline=True)  # traced once for its shapes and the loop
     shapes = jax.eval_shape(of, jnp.asarray(0))
-    own = 0 if width == 1 else 1
-    none = jax.tree.map(lambda s: jnp.zeros((size, *s.shape[own:]), s.dtype), shapes)
-    return lax.fori_loop(0, -(-jnp.asarray(count) // width), step, none)
+    if width == 1:
+        shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((1, *s.shape), s.dtype), shapes)
+    found = lax.fori_loop(0, -(-jnp.asarray(count) // width), step, _nothing(shapes, size))
+    return _unpacked(found, shapes)
 
 
 def in_blocks(function: Callable[[Any], Any], data: Any, count: Array, width: int) -> Any:

@@ -41,6 +41,8 @@ class Unstructured(AbstractCovariance):
         return standard_deviations(self.dim) + pairs(self.dim)
 
     def factor(self, theta: Array, constants: Constants) -> Array:
+        if self.dim == 1:
+            return theta[:, None]
         rows, columns = np.tril_indices(self.dim)
         return jnp.zeros((self.dim, self.dim), theta.dtype).at[rows, columns].set(theta)
 

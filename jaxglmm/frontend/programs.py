@@ -23,7 +23,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,10 +40,12 @@ _KEPT = 256 * 2**20  # bytes on disk; the oldest programs go first
 # 512-bit vector unless it is told otherwise (thousands of fits: a fourth more of them in a second
 # with all of it; single ones: a tenth). Where there are none it makes no difference.
 ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_prefer_vector_width": 512}
-# Of programs that run side by side, a core each: a product of matrices stays on its own, and small
-# ones go to YNNPACK with what feeds them (an eighth more fits in a second).
+# Of programs that run side by side, a core each: loops and products of matrices stay on it (handed
+# to other cores in parts they take a fifth longer), and small products go to YNNPACK with what
+# feeds them (an eighth more fits in a second).
 SIDE_BY_SIDE = {
     **ON_CPU,
+    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
     "xla_cpu_multi_thread_eigen": False,
     "xla_backend_optimization_level": 2,
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
@@ -67,8 +70,8 @@ _ON_SERIES = 1
 # take 16 to 25 % less, and the program no more time (10,000,000 rows: 0.15 GiB and 2 % of it).
 _LARGE = 10_000_000
 _FRUGAL = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-# A program maps some 500 areas of memory, of which Linux gives a process 65,530: beyond them it is
-# killed. As many as this leave room for what a caller compiles.
+# A program maps some 500 areas of memory, in one stage or two, of which Linux gives a process
+# 65,530: beyond them it is killed. As many as this leave room for what a caller compiles.
 _IN_MEMORY = 48
 _memory: dict[Any, Any] = {}  # those used last come last
 _lock = threading.Lock()  # of the dict: programs compile and run without it
@@ -77,6 +80,25 @@ _lock = threading.Lock()  # of the dict: programs compile and run without it
 def side_by_side(num_columns: int) -> dict[str, Any]:
     """What XLA is told of batches whose levels have at most so many effects."""
     return SIDE_BY_SIDE if num_columns == 1 else {**SIDE_BY_SIDE, **_OF_SEVERAL}
+
+
+class Stages:
+    """Functions that make one program: each takes what all before it found, and then the arguments
+    of the whole. While one is traced those before it are compiled."""
+
+    def __init__(self, *functions: Callable[..., Any]) -> None:
+        self.functions = functions
+        self.__qualname__ = " ".join(f"{f.__module__}.{f.__qualname__}" for f in functions)
+
+    def __call__(self, *arguments: Any, **static: Any) -> Any:
+        return _in_turn([functools.partial(f, **static) for f in self.functions], arguments)
+
+
+def _in_turn(stages: Sequence[Callable[..., Any]], arguments: tuple[Any, ...]) -> Any:
+    found: list[Any] = []
+    for stage in stages:
+        found.append(stage(*found, *arguments))
+    return found[-1]
 
 
 class Run(NamedTuple):
@@ -151,16 +173,36 @@ def _find(
 ) -> Any:
     laws = (getattr(arguments[0], "family", None), static.get("law"))
     path = _path(key, tuple(law for law in laws if law is not None))
-    if path is not None and path.exists():
-        program = _load(path, device)
-        if program is not None:
-            return program
-    with garbage_kept():
-        lowered = jax.jit(functools.partial(function, **static)).lower(*arguments)
-    program = _compile(lowered, options)
-    if path is not None:
-        _save(program, path)
-    return program
+    stages = _load(path, device) if path is not None and path.exists() else None
+    if stages is None:
+        stages = _compile_stages(function, arguments, static, options)
+        if path is not None:
+            _save(stages, path)
+    if len(stages) == 1:
+        return stages[0]
+    return lambda *arguments: _in_turn(stages, arguments)
+
+
+def _compile_stages(
+    function: Callable[..., Any], arguments: Any, static: dict[str, Any], options: dict[str, Any]
+) -> list[Any]:
+    """The executable of a function, or those of its stages."""
+    functions = function.functions if isinstance(function, Stages) else (function,)
+    compiling, found = list[Future[Any]](), list[Any]()
+    with ThreadPoolExecutor(len(functions)) as pool:
+        for stage in functions:
+            with garbage_kept():
+                lowered = jax.jit(functools.partial(stage, **static)).lower(*found, *arguments)
+            compiling.append(pool.submit(_compile, lowered, options))
+            if stage is not functions[-1]:
+                found.append(_like(lowered.out_info, arguments))
+        return [one.result() for one in compiling]
+
+
+def _like(shapes: Any, arguments: Any) -> Any:
+    """Outputs where the arguments are, as arguments."""
+    place = getattr(jax.tree.leaves(arguments)[0], "sharding", None)
+    return jax.tree.map(lambda of: jax.ShapeDtypeStruct(of.shape, of.dtype, sharding=place), shapes)
 
 
 @contextlib.contextmanager
@@ -285,15 +327,18 @@ def _default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxglmm"
 
 
-def _load(path: Path, device: Any) -> Any | None:
-    """The program, or None if the file is damaged (it is then removed)."""
+def _load(path: Path, device: Any) -> list[Any] | None:
+    """The program's executables, or None if the file is damaged (it is then removed)."""
     from jax.experimental import serialize_executable
 
     _prepare_kernels()
     try:
-        blob = pickle.loads(path.read_bytes())
+        blobs = pickle.loads(path.read_bytes())
         devices = [jax.devices()[0] if device is None else device]
-        return serialize_executable.deserialize_and_load(*blob, execution_devices=devices)
+        return [
+            serialize_executable.deserialize_and_load(*blob, execution_devices=devices)
+            for blob in blobs
+        ]
     except Exception:  # whatever a damaged file does, compiling is the answer
         path.unlink(missing_ok=True)
         return None
@@ -305,12 +350,12 @@ def _prepare_kernels() -> None:
     jax.jit(jax.lax.linalg.eigh).lower(jax.ShapeDtypeStruct((2, 2), "float32"))
 
 
-def _save(program: Any, path: Path) -> None:
+def _save(stages: list[Any], path: Path) -> None:
     """Write in one step, so that no other process sees half a file."""
     from jax.experimental import serialize_executable
 
     try:
-        blob = pickle.dumps(serialize_executable.serialize(program))
+        blob = pickle.dumps([serialize_executable.serialize(stage) for stage in stages])
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
             part.write(blob)
         os.replace(part.name, path)

@@ -23,6 +23,7 @@ from jaxglmm.marginal.tangents import AbstractSums, map_columns, sums
 from jaxglmm.params import Params, unflatten
 from jaxglmm.predictor import Effects, random_effects, relative_factors, transpose_lambda
 from jaxglmm.rows import Rows
+from jaxglmm.stored import stored
 
 
 class Curved(NamedTuple):
@@ -57,6 +58,8 @@ def hessian_of_pieces(
 
     Traces may be estimated where `exact` is false, if the factor does so.
     """
+    if factor.by_level and not rows.groupings[0].wide:
+        at = at._replace(levels=stored(at.levels))
     point, by = _point(rows, factor, params, at), sums(rows, factor, params, at)
     first, last = rows.num_fixed, rows.num_fixed + rows.num_theta
     directions = jnp.eye(last + params.phi.shape[0], dtype=rows.dtype)[:, first:last]

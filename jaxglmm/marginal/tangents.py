@@ -17,6 +17,7 @@ the covariance parameters then cost no pass over the rows at all.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,9 +42,11 @@ from jaxglmm.predictor import (
     transpose_random,
 )
 from jaxglmm.rows import Rows
+from jaxglmm.stored import stored
 
 # Below this many numbers all columns are computed at once: one short program instead of a loop.
 _AT_ONCE = 20_000
+_FEW = 256  # numbers of a product of matrices
 
 
 def map_columns(function: Callable[[Any], Any], columns: Any, size: int) -> Any:
@@ -217,15 +220,19 @@ class LevelSums(AbstractSums):
             return by_rows.score(k, None), by_rows.gram(k, None), third, slopes
 
         index = jnp.concatenate([index[:first], index[last:]])
-        score, gram, third, slopes = map_columns(own, index, rows.y.size)
+        known = (
+            map_columns(own, index, rows.y.size),
+            factor.cubic(rows, third_derivatives(at.law, len(axes))),
+            factor.gram(rows, tuple(row[: len(axes)] for row in by_rows.fourth)),
+        )
+        self.wide = rows.groupings[0].wide
+        (score, gram, third, slopes), self.A3, self.A4 = known if self.wide else stored(known)
         b = random_effects(relative_factors(rows, by_rows.params.theta), at.levels.a)
         bent = jax.vmap(lambda M: factor.times(M, b))(gram)
         self.factor, self.theta = factor, (first, last)
         self.own = _Sums(score, gram, third, by_rows.pull(slopes))
         self.slope_of_v = tuple(s + t - c for s, t, c in zip(score, third, bent, strict=True))
         self.A = at.levels.A
-        self.A3 = factor.cubic(rows, third_derivatives(at.law, len(axes)))
-        self.A4 = factor.gram(rows, tuple(row[: len(axes)] for row in by_rows.fourth))
 
     @property
     def columns(self) -> _Sums:
@@ -252,9 +259,9 @@ class LevelSums(AbstractSums):
         return plus(plus(column.third, self.factor.times(self.A4, v)), leveraged)
 
     def slopes(self, column: _Sums, v: Effects, d_Q: Any, d_b: Effects) -> Array:
-        pairs = zip((*self.slope_of_v, *self.own.score), (*v, *d_b), strict=True)
-        highest = jax.lax.Precision.HIGHEST
-        moved = add(jnp.tensordot(of, v, axes=2, precision=highest) for of, v in pairs)
+        along = (*v, *d_b) if self.wide else stored((*v, *d_b))
+        pairs = zip((*self.slope_of_v, *self.own.score), along, strict=True)
+        moved = _products(list(pairs))
 
         def spread(gram: Any) -> Array:
             return jnp.sum(self.factor.contract(gram, d_Q))
@@ -263,6 +270,20 @@ class LevelSums(AbstractSums):
 
     def pull(self, slopes: Array) -> Array:
         return slopes
+
+
+def _products(pairs: list[tuple[Array, Array]]) -> Array:
+    """sum over all pairs (of, v) of sum(of[i] * v), for every i.
+
+    In a batch a product of matrices with so little to it takes longer than its parts do and one
+    sum of them all.
+    """
+    precision = jax.lax.Precision.HIGHEST
+    if sum(of.size for of, _ in pairs) > _FEW:
+        return add(jnp.tensordot(of, v, axes=v.ndim, precision=precision) for of, v in pairs)
+    parts = add(of * v for of, v in pairs)
+    flat = parts.reshape(parts.shape[0], math.prod(parts.shape[1:]))
+    return jnp.matmul(flat, jnp.ones(flat.shape[1:], flat.dtype), precision=precision)
 
 
 def third_derivatives(law: Partials, num_predictors: int) -> tuple[tuple[Predictors, ...], ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -21,8 +19,10 @@ def positive(rng, n, scale):
 
 
 @pytest.mark.parametrize("n", [1, 3, 6, 10])
-def test_keeps_by_the_generalised_eigenvalues(n):
-    """Above and below the share by a hundredth; a mixed batch as one by one."""
+@pytest.mark.parametrize("place", [0, 1])
+def test_keeps_by_the_generalised_eigenvalues(n, place):
+    """Above and below the share by a hundredth, of either of two matrices; a mixed batch as one by
+    one."""
     rng = np.random.default_rng(n)
     finals, references, expected = [], [], []
     for factor in (1.01, 0.99, 100.0, 1e-6):
@@ -33,7 +33,11 @@ def test_keeps_by_the_generalised_eigenvalues(n):
         finals.append(final * factor * SHARE / least)
         references.append(reference)
         expected.append(factor > 1)
-    keeps = functools.partial(curvature.keeps, share=SHARE)
+
+    def keeps(final, reference):
+        both = (final, 1e-9 * final) if place == 0 else (1e-9 * final, final)
+        return curvature.either_keeps(both, reference, SHARE)
+
     one_by_one = [bool(keeps(f, r)) for f, r in zip(finals, references, strict=True)]
     assert one_by_one == expected
     np.testing.assert_array_equal(jax.vmap(keeps)(np.stack(finals), np.stack(references)), expected)
@@ -41,10 +45,14 @@ def test_keeps_by_the_generalised_eigenvalues(n):
 
 def test_what_the_reference_does_not_know_does_not_count():
     reference, final = np.diag([1.0, 0.0]), np.diag([0.5, -3.0])
-    assert curvature.keeps(final, reference, SHARE)
-    assert not curvature.keeps(1e-4 * final, reference, SHARE)
-    assert curvature.keeps(np.full((2, 2), np.nan), reference, SHARE)
-    assert curvature.keeps(np.zeros((0, 0)), np.zeros((0, 0)), SHARE)
+
+    def keeps(final, reference):
+        return curvature.either_keeps((final, 1e-9 * final), reference, SHARE)
+
+    assert keeps(final, reference)
+    assert not keeps(1e-4 * final, reference)
+    assert keeps(np.full((2, 2), np.nan), reference)
+    assert keeps(np.zeros((0, 0)), np.zeros((0, 0)))
 
 
 @pytest.mark.parametrize("size", [0.3, 1e-4, 1e-8, 0.0, -1e-3, -2.0])
@@ -56,7 +64,12 @@ def test_the_least_eigenvalue_is_that_of_the_scaled_matrix_or_a_bound(size):
     M = (vectors * values) @ vectors.T * np.outer(units, units)
     d = 1.0 / np.sqrt(np.abs(np.diag(M)))
     exact = np.linalg.eigvalsh(d[:, None] * M * d)[0]
-    for found in (curvature.least(M), *jax.vmap(curvature.least)(np.stack([M, M]))):
+    one, batch = (
+        curvature.metric_and_least(M),
+        jax.vmap(curvature.metric_and_least)(np.stack([M, M])),
+    )
+    np.testing.assert_allclose(one[0] / d / d[:, None], curvature.metric(M) / d / d[:, None])
+    for found in (one[1], *batch[1]):
         if exact < curvature.SURE:
             np.testing.assert_allclose(found, exact, atol=1e-13)
         else:
@@ -64,8 +77,8 @@ def test_the_least_eigenvalue_is_that_of_the_scaled_matrix_or_a_bound(size):
 
 
 def test_nothing_has_no_eigenvalue_and_what_is_not_finite_none_to_rely_on():
-    assert curvature.least(np.zeros((0, 0))) == np.inf
-    assert not curvature.least(np.full((2, 2), np.nan)) >= curvature.SURE
+    assert curvature.metric_and_least(np.zeros((0, 0)))[1] == np.inf
+    assert not curvature.metric_and_least(np.full((2, 2), np.nan))[1] >= curvature.SURE
     assert smallest_eigenvalue(np.zeros((0, 0))) == np.inf
     assert np.isnan(smallest_eigenvalue(np.full((2, 2), np.nan)))
     assert smallest_eigenvalue(-np.diag([1e-6, 1e6])) == 1.0

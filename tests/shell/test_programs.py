@@ -116,6 +116,48 @@ def test_options_that_xla_does_not_have_are_left_out_and_the_others_stay() -> No
         programs.ready(doubled, (np.ones(8),), options=wrong)
 
 
+def test_xla_has_all_options_that_batches_are_compiled_with() -> None:
+    """Those that it does not have are left out without a word: here they would be noticed."""
+    lowered = jax.jit(doubled).lower(np.ones(9))
+    for columns in (1, 3):
+        options = programs.side_by_side(columns)
+        assert "xla_disable_hlo_passes" in options
+        lowered.compile(compiler_options=options)
+
+
+def squared(x: Any, *, shift: float) -> Any:
+    return {"square": x * x + shift}
+
+
+def less_half(found: Any, x: Any, *, shift: float) -> Any:
+    return found["square"] - 0.5 * x + shift
+
+
+def with_both(found: Any, half: Any, x: Any, *, shift: float) -> Any:
+    return found["square"] + half + x * shift
+
+
+def test_stages_are_one_program_that_is_kept_whole(
+    compiled: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o700)
+    programs._folder.cache_clear()
+    monkeypatch.setenv("JAXGLMM_CACHE_DIR", str(tmp_path))
+    try:
+        stages, x = programs.Stages(squared, less_half, with_both), np.arange(6.0)
+        expected = 2.0 * (x * x + 2.0) - 0.5 * x + 2.0 + 2.0 * x
+        np.testing.assert_array_equal(stages(x, shift=2.0), expected)
+        compiled.clear()
+        for number in (3, 0):  # of programs that are compiled: with none in memory, from disk
+            monkeypatch.setattr(programs, "_memory", {})
+            run = programs.run(stages, (x,), shift=2.0)
+            np.testing.assert_array_equal(run.outputs, expected)
+            assert len(compiled) == number and len(files(tmp_path)) == 1
+            compiled.clear()
+    finally:
+        programs._folder.cache_clear()
+
+
 def test_tables_compile_nothing(compiled: list[str]) -> None:
     fit = models.fit("cbpp")
     compiled.clear()

@@ -14,12 +14,14 @@ from jaxglmm import status
 from jaxglmm.arrays import AnyArray
 from jaxglmm.batch import Own, maximise_many
 from jaxglmm.batch.deletion import by_weight, step_many, values_at, without
+from jaxglmm.batch.many import own_rows
+from jaxglmm.batch.pool import in_blocks
 from jaxglmm.control import Control
 from jaxglmm.frontend import programs
 from jaxglmm.frontend.batch import Batch
 from jaxglmm.frontend.many.design import AbstractDesignWork, Fitted, make_design
 from jaxglmm.frontend.many.execution import carry_out
-from jaxglmm.frontend.many.program import Outcome, beside_others, described
+from jaxglmm.frontend.many.program import Outcome, beside_others, outcome
 from jaxglmm.frontend.many.progress import Progress
 from jaxglmm.frontend.many.sizes import Needs, needs_of
 from jaxglmm.params import Params
@@ -61,7 +63,13 @@ def delete_micro_batch(
             assert first is not None
             estimate = step_many(rows, own, count, control, first, width=width)
         value = values_at(rows, estimate, count, width)
-        return Deleted(described(rows, own, estimate, count, width, modes=False), value)
+        found = in_blocks(
+            lambda of: outcome(own_rows(rows, of[0]), of[1], modes=False),
+            (own, estimate),
+            count,
+            width,
+        )
+        return Deleted(found, value)
 
     return beside_others(whole)(rows, without(rows, units, numbers), count)
 

@@ -11,12 +11,12 @@ from jax import Array
 
 from jaxglmm.arrays import AnyArray
 from jaxglmm.ascent import Estimate
-from jaxglmm.batch import Own, Part, maximise_many, own_of
+from jaxglmm.batch import Ascended, Own, Part, ascend_many, each_estimate, own_of
 from jaxglmm.batch.in_turn import in_turn
 from jaxglmm.batch.many import own_rows
-from jaxglmm.batch.pool import in_blocks
 from jaxglmm.control import Control
 from jaxglmm.factor import choose
+from jaxglmm.frontend.programs import Stages
 from jaxglmm.inference import bounds, effects
 from jaxglmm.inference.natural import Natural, natural
 from jaxglmm.rows import Rows, Structure
@@ -53,7 +53,17 @@ class Outcome(NamedTuple):
     b_variance: tuple[AnyArray, ...] | None
 
 
-def maximise_micro_batch(
+class Ended(NamedTuple):
+    """Models where their ascents end: what they share and what each has for itself, in chunk
+    order, and how many there are."""
+
+    rows: Rows
+    own: Own
+    ascended: Ascended | Estimate
+    count: Array
+
+
+def ascend_micro_batch(
     rows: Rows,
     slots: Slots,
     given: Given,
@@ -63,13 +73,13 @@ def maximise_micro_batch(
     control: Control,
     width: int,
     modes: bool,
-) -> Outcome:
+) -> Ended:
     """The first `count` models of a micro-batch, whose size is a multiple of `width`; `raised` as
     in `maximise_many`."""
-    return _maximise(rows, _laid(slots, given), count, raised, control, width, modes)
+    return _ascend(rows, _laid(slots, given), count, raised, control, width)
 
 
-def maximise_parts(
+def ascend_parts(
     table: Rows,
     parts: Part,
     count: Array,
@@ -80,29 +90,42 @@ def maximise_parts(
     control: Control,
     width: int,
     modes: bool,
-) -> Outcome:
+) -> Ended:
     """The same of models that are parts of a table, with these numbers of levels; `one_to_one` as
     in `layout.Layout`."""
     own = jax.vmap(lambda part: own_of(table, part))(parts)
     like = dataclasses.replace(table, groupings=groupings, one_to_one=one_to_one)
     rows = own_rows(like, jax.tree.map(lambda leaf: leaf[0], own))
-    return _maximise(rows, own, count, raised, control, width, modes)
+    return _ascend(rows, own, count, raised, control, width)
 
 
-def _maximise(
-    rows: Rows,
-    own: Own,
-    count: Array,
-    raised: Array | None,
-    control: Control,
-    width: int,
-    modes: bool,
-) -> Outcome:
-    def whole(rows: Rows, own: Own, count: Array, raised: Array | None) -> Outcome:
-        estimate = maximise_many(rows, own, count, control, raised=raised, width=width)
-        return described(rows, own, estimate, count, width, modes)
+def _ascend(
+    rows: Rows, own: Own, count: Array, raised: Array | None, control: Control, width: int
+) -> Ended:
+    def whole(rows: Rows, own: Own, count: Array, raised: Array | None) -> Ended:
+        found = ascend_many(rows, own, count, control, raised=raised, width=width)
+        return Ended(rows, own, found, count)
 
     return beside_others(whole)(rows, own, count, raised)
+
+
+def describe(
+    ended: Ended, *_: Any, control: Control, width: int, modes: bool, **__: Any
+) -> Outcome:
+    """What came of them."""
+
+    def then(rows: Rows, estimate: Estimate) -> Outcome:
+        return outcome(rows, estimate, modes)
+
+    def whole(ended: Ended) -> Outcome:
+        rows, own, found, count = ended
+        return each_estimate(rows, own, found, count, control, then, width=width)
+
+    return beside_others(whole)(ended)
+
+
+maximise_micro_batch = Stages(ascend_micro_batch, describe)
+maximise_parts = Stages(ascend_parts, describe)
 
 
 def beside_others(whole: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,23 +133,14 @@ def beside_others(whole: Callable[..., Any]) -> Callable[..., Any]:
     return in_turn(whole) if jax.default_backend() == "cpu" else whole
 
 
-def described(
-    rows: Rows, own: Own, estimate: Estimate, count: Array, width: int, modes: bool
-) -> Outcome:
-    """Estimates with what tables want to know of them."""
-
-    def describe(of: tuple[Own, Estimate]) -> Any:
-        mine = own_rows(rows, of[0]).random_only
-        params, u = of[1].params, of[1].u
-        about = natural(mine, params), bounds.at_bound(mine, params, u)
-        if not modes:
-            return *about, None, None
-        keeps = choose(mine).keeps
-        variance = None if keeps else effects.conditional_variances(mine, params, u)
-        return *about, effects.modes(mine, params, u), variance
-
-    about = in_blocks(describe, (own, estimate), count, width)
-    return Outcome(estimate if modes else dataclasses.replace(estimate, u=()), *about)
+def outcome(rows: Rows, estimate: Estimate, modes: bool) -> Outcome:
+    """An estimate with what tables want to know of it."""
+    rows, params, u = rows.random_only, estimate.params, estimate.u
+    about = natural(rows, params), bounds.at_bound(rows, params, u)
+    if not modes:
+        return Outcome(dataclasses.replace(estimate, u=()), *about, None, None)
+    variance = None if choose(rows).keeps else effects.conditional_variances(rows, params, u)
+    return Outcome(estimate, *about, effects.modes(rows, params, u), variance)
 
 
 def _laid(slots: Slots, given: Given) -> Own:
