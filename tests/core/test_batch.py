@@ -137,14 +137,16 @@ def binomial():
 def check_equal(many, single, rtol=1e-6):
     """Log-likelihoods to rounding; a batch ends a step earlier, with an error of its square.
 
-    A parameter at a limit of its law ends where the ascent has stopped looking.
+    A parameter at a limit of its law ends where the ascent has stopped looking; one that ran into
+    a pole of Laplace's approximation where rounding stops it.
     """
     np.testing.assert_array_equal(many.status, single.status)
     inside = np.asarray(single.status) == status.CONVERGED
     assert inside.any()
     short = np.asarray(single.log_likelihood - many.log_likelihood)
     assert np.max(np.abs(short[inside])) < 1e-9
-    assert np.max(np.abs(short)) < 1e-7  # the promise of a last step, at a limit too
+    ended = np.asarray(single.status) != status.NONFINITE
+    assert np.max(np.abs(short[ended])) < 1e-7  # the promise of a last step, at a limit too
     many, single = (jax.tree.map(lambda a: np.asarray(a)[inside], of) for of in (many, single))
     for a, b in zip(jax.tree.leaves(many.params), jax.tree.leaves(single.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
