@@ -71,24 +71,29 @@ def either_keeps(finals: tuple[Array, Array], reference: Array, share: float) ->
     """Whether one of two matrices has at least that share of the positive semidefinite `reference`
     along every contrast that the latter knows; also where there are none, or nothing is finite.
 
-    The first has if final - share reference is positive definite, which elimination shows of most.
+    One has if final - share reference is positive definite, which elimination shows of most; the
+    second is looked at where the first has not.
     """
     if reference.shape[0] == 0:
         return jnp.asarray(True)
-    above = finals[0] - share * reference
-    scale = _scale(above)
-    _, pivot = _cholesky_inverse(above * scale[:, None] * scale[None, :])
-    least = 10.0 * reference.shape[0] * float(jnp.finfo(reference.dtype).eps)
 
-    def by_eigenvalues(of: tuple[Array, Array, Array]) -> Array:
-        *finals, reference = of
-        return ~(_least_share(finals[0], reference) < share) | ~(
-            _least_share(finals[1], reference) < share
+    def otherwise(of: tuple[Array, Array, Array]) -> Array:
+        first, second, reference = of
+        return (
+            ~(_least_share(first, reference) < share)
+            | _exceeds(second, share * reference)
+            | ~(_least_share(second, reference) < share)
         )
 
     return where_rarely_needed(
-        ~(pivot > least), by_eigenvalues, (*finals, reference), jnp.asarray(True)
+        ~_exceeds(finals[0], share * reference), otherwise, (*finals, reference), jnp.asarray(True)
     )
+
+
+def _exceeds(M: Array, other: Array) -> Array:
+    """Whether M - other is positive definite beyond rounding."""
+    least = 10.0 * M.shape[0] * float(jnp.finfo(M.dtype).eps)
+    return _eliminate(M - other).pivot > least
 
 
 def _least_share(final: Array, reference: Array) -> Array:
@@ -138,20 +143,18 @@ def metric_and_least(M: Array) -> tuple[Array, Array]:
     """
     if M.shape[0] == 0:
         return M, jnp.asarray(jnp.inf, M.dtype)
-    scale = _scale(M)
-    scaled = M * scale[:, None] * scale[None, :]
-    inverse, pivot = _cholesky_inverse(scaled)
-    bound = 1.0 / jnp.trace(inverse)
+    of = _eliminate(M)
+    bound = 1.0 / jnp.trace(of.inverse)
 
-    def by_eigenvalues(of: tuple[Array, Array]) -> tuple[Array, Array]:
-        s = _spectrum(*of)
+    def by_eigenvalues(scaled: tuple[Array, Array]) -> tuple[Array, Array]:
+        s = _spectrum(*scaled)
         return ascent_metric(s), s.values[0]
 
     return where_rarely_needed(
-        ~((pivot > _SAFE) & (bound >= SURE)),
+        ~((of.pivot > _SAFE) & (bound >= SURE)),
         by_eigenvalues,
-        (scaled, scale),
-        (inverse * scale[:, None] * scale[None, :], bound),
+        (of.scaled, of.scale),
+        (of.unscaled, bound),
     )
 
 
@@ -163,13 +166,34 @@ def solve(M: Array, g: Array) -> Array:
 
 def _inverse(M: Array, otherwise: Callable[[Spectrum], Array]) -> Array:
     """M^-1, or what is made of its eigenvalues where it is not safely positive definite."""
+    of = _eliminate(M)
+    return where_rarely_needed(
+        ~(of.pivot > _SAFE),
+        lambda scaled: otherwise(_spectrum(*scaled)),
+        (of.scaled, of.scale),
+        of.unscaled,
+    )
+
+
+class _Eliminated(NamedTuple):
+    """D M D, D as in `Spectrum`, its inverse and the least of Cholesky's pivots, NaN where it is
+    not positive definite."""
+
+    scale: Array
+    scaled: Array
+    inverse: Array
+    pivot: Array
+
+    @property
+    def unscaled(self) -> Array:
+        """M^-1."""
+        return self.inverse * self.scale[:, None] * self.scale[None, :]
+
+
+def _eliminate(M: Array) -> _Eliminated:
     scale = _scale(M)
     scaled = M * scale[:, None] * scale[None, :]
-    inverse, pivot = _cholesky_inverse(scaled)
-    known = inverse * scale[:, None] * scale[None, :]
-    return where_rarely_needed(
-        ~(pivot > _SAFE), lambda of: otherwise(_spectrum(*of)), (scaled, scale), known
-    )
+    return _Eliminated(scale, scaled, *_cholesky_inverse(scaled))
 
 
 @jax.custom_batching.custom_vmap

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxglmm.special import log_gamma_density_constant, softplus
+from jaxglmm.gamma_functions import log_gamma_density_constant
+from jaxglmm.special import softplus
 
 Tails = tuple[Array, Array]
 """P(X <= x) and P(X > x)."""

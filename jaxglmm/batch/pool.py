@@ -64,7 +64,7 @@ def pool(task: Task, data: Any, count: Array, width: int) -> Any:
         own, live = of_lanes(lanes.number), lanes.number < count
         state = jax.vmap(task.advance)(own, lanes.state, live)
         done = live & ~jax.vmap(task.unfinished)(state)
-        kept = _stored(lanes.kept, jax.vmap(task.end)(own, state), lanes.number, done)
+        kept = _put(lanes.kept, jax.vmap(task.end)(own, state), lanes.number, done)
         number = jnp.where(done, lanes.following + jnp.cumsum(done) - 1, lanes.number)
         state = _choose(done, begin(number), state)
         return _Lanes(state, number, lanes.following + jnp.sum(done), kept)
@@ -106,7 +106,7 @@ def _unpacked(packed: Packed, shapes: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
-def _stored(kept: Packed, ends: Any, number: Array, done: Array) -> Packed:
+def _put(kept: Packed, ends: Any, number: Array, done: Array) -> Packed:
     """The ends of lanes that are done, each where its task belongs.
 
     One after another: XLA's scatter on CPUs goes through all lanes, for every array anew.

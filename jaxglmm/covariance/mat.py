@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.covariance.process import AbstractProcess
-from jaxglmm.special import log_bessel_k, log_gamma
+from jaxglmm.gamma_functions import log_gamma
+from jaxglmm.special import log_bessel_k
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,10 @@ from jax import Array
 from jaxglmm.families.base import INTERIOR, UNBOUNDED, AbstractFamily
 from jaxglmm.families.sampling import beta
 from jaxglmm.families.support import TailFunction, on_interval
+from jaxglmm.gamma_functions import log_gamma, log_gammas
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.unit import Logit
-from jaxglmm.special import log_gamma, log_gammas, softplus
+from jaxglmm.special import softplus
 from jaxglmm.tails import beta_tails
 
 

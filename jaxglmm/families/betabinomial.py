@@ -10,9 +10,9 @@ from jax import Array
 
 from jaxglmm.families.base import BOUNDARY, INTERIOR, AbstractFamily
 from jaxglmm.families.sampling import beta
+from jaxglmm.gamma_functions import log_binomial_coefficient, log_risings_exp
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.unit import Logit
-from jaxglmm.special import log_binomial_coefficient, log_risings_exp
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,9 @@ from jax import Array
 
 from jaxglmm.families.base import AbstractFamily
 from jaxglmm.families.support import TailFunction, on_counts
+from jaxglmm.gamma_functions import log_binomial_coefficient
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.unit import Logit
-from jaxglmm.special import log_binomial_coefficient
 from jaxglmm.tails import beta_tails, swapped
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxglmm.families.summation import NUM_NODES, sum_rule
-from jaxglmm.special import log_factorial, log_gamma, log_gamma_density_constant, softplus
+from jaxglmm.gamma_functions import log_factorial, log_gamma, log_gamma_density_constant
+from jaxglmm.special import softplus
 from jaxglmm.tails import Tails, gamma_tails
 
 NUM_TERMS = 64  # of the density's series: a step of at most a fourth of a standard width

@@ -10,9 +10,9 @@ from jax import Array
 from jaxglmm.families.base import AbstractFamily, collapsed
 from jaxglmm.families.sampling import log_gamma_variable
 from jaxglmm.families.support import TailFunction, on_interval
+from jaxglmm.gamma_functions import log_gamma_density_constant
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_gamma_density_constant
 from jaxglmm.tails import gamma_tails
 
 

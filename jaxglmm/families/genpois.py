@@ -11,9 +11,9 @@ from jax import Array
 from jaxglmm.families.base import AbstractFamily, collapsed
 from jaxglmm.families.generic import count_mode
 from jaxglmm.families.sampling import log_concave_counts, poisson, total_progeny
+from jaxglmm.gamma_functions import log_factorial
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_factorial
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,10 @@ from jaxglmm.families.base import BOUNDARY, INTERIOR, AbstractFamily
 from jaxglmm.families.nbinom2 import NegativeBinomial2
 from jaxglmm.families.sampling import poisson_of_gamma
 from jaxglmm.families.support import TailFunction, on_counts
+from jaxglmm.gamma_functions import log_factorial, log_rising_exp
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_factorial, log_rising_exp, softplus
+from jaxglmm.special import softplus
 from jaxglmm.tails import beta_tails, swapped
 
 

@@ -10,9 +10,10 @@ from jax import Array
 from jaxglmm.families.base import BOUNDARY, INTERIOR, AbstractFamily
 from jaxglmm.families.sampling import poisson_of_gamma
 from jaxglmm.families.support import TailFunction, on_counts
+from jaxglmm.gamma_functions import log_gamma_density_constant, log_rising_centred
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_gamma_density_constant, log_rising_centred, softplus
+from jaxglmm.special import softplus
 from jaxglmm.tails import beta_tails, swapped
 
 

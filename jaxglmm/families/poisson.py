@@ -10,9 +10,9 @@ from jax import Array
 from jaxglmm.families.base import AbstractFamily
 from jaxglmm.families.sampling import poisson
 from jaxglmm.families.support import TailFunction, on_counts
+from jaxglmm.gamma_functions import log_factorial
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Log
-from jaxglmm.special import log_factorial
 from jaxglmm.tails import gamma_tails, swapped
 
 

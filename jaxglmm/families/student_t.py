@@ -21,9 +21,9 @@ from jaxglmm.families.base import (
 from jaxglmm.families.inversion import line_quantile
 from jaxglmm.families.sampling import log_gamma_variable
 from jaxglmm.families.support import TailFunction
+from jaxglmm.gamma_functions import log_rising
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.power import Identity
-from jaxglmm.special import log_rising
 from jaxglmm.tails import Tails, beta_tails
 
 _FIRST_DF = 5.0

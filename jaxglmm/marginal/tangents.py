@@ -17,9 +17,10 @@ the covariance parameters then cost no pass over the rows at all.
 from __future__ import annotations
 
 import abc
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +45,17 @@ from jaxglmm.predictor import (
 from jaxglmm.rows import Rows
 from jaxglmm.stored import stored
 
+T = TypeVar("T")
+
 # Below this many numbers all columns are computed at once: one short program instead of a loop.
 _AT_ONCE = 20_000
 _FEW = 256  # numbers of a product of matrices
+
+
+def stored_by_level(rows: Rows, factor: AbstractFactor, values: T) -> T:
+    """Sums over levels that pairs of parameters read, `stored` where that pays: of independent
+    levels, whose matrices are written out. (Those of wide ones go from product to product.)"""
+    return stored(values) if factor.by_level and not rows.groupings[0].wide else values
 
 
 def map_columns(function: Callable[[Any], Any], columns: Any, size: int) -> Any:
@@ -220,13 +229,14 @@ class LevelSums(AbstractSums):
             return by_rows.score(k, None), by_rows.gram(k, None), third, slopes
 
         index = jnp.concatenate([index[:first], index[last:]])
-        known = (
-            map_columns(own, index, rows.y.size),
-            factor.cubic(rows, third_derivatives(at.law, len(axes))),
-            factor.gram(rows, tuple(row[: len(axes)] for row in by_rows.fourth)),
+        self.stored = functools.partial(stored_by_level, rows, factor)
+        (score, gram, third, slopes), self.A3, self.A4 = self.stored(
+            (
+                map_columns(own, index, rows.y.size),
+                factor.cubic(rows, third_derivatives(at.law, len(axes))),
+                factor.gram(rows, tuple(row[: len(axes)] for row in by_rows.fourth)),
+            )
         )
-        self.wide = rows.groupings[0].wide
-        (score, gram, third, slopes), self.A3, self.A4 = known if self.wide else stored(known)
         b = random_effects(relative_factors(rows, by_rows.params.theta), at.levels.a)
         bent = jax.vmap(lambda M: factor.times(M, b))(gram)
         self.factor, self.theta = factor, (first, last)
@@ -259,8 +269,7 @@ class LevelSums(AbstractSums):
         return plus(plus(column.third, self.factor.times(self.A4, v)), leveraged)
 
     def slopes(self, column: _Sums, v: Effects, d_Q: Any, d_b: Effects) -> Array:
-        along = (*v, *d_b) if self.wide else stored((*v, *d_b))
-        pairs = zip((*self.slope_of_v, *self.own.score), along, strict=True)
+        pairs = zip((*self.slope_of_v, *self.own.score), self.stored((*v, *d_b)), strict=True)
         moved = _products(list(pairs))
 
         def spread(gram: Any) -> Array:

@@ -55,6 +55,19 @@ def test_what_the_reference_does_not_know_does_not_count():
     assert keeps(np.zeros((0, 0)), np.zeros((0, 0)))
 
 
+@pytest.mark.parametrize("knowledge", [1.0, 1e5, 1e12, 1e20])
+def test_what_is_known_far_better_does_not_hide_the_rest(knowledge):
+    """A prior may be narrow along one coefficient and hold another that the rows do not tell."""
+    reference, held = np.array([[2.0, 1.0], [1.0, 2.0]]), np.diag([knowledge, 0.0])
+    none = np.diag([2.0, 0.0])
+
+    def keeps(information):
+        return curvature.either_keeps((none, information), reference, SHARE)
+
+    both = jax.vmap(keeps)(np.stack([held + np.diag([0.0, 0.1]), held + np.diag([0.0, 1e-6])]))
+    np.testing.assert_array_equal(both, [True, False])
+
+
 @pytest.mark.parametrize("size", [0.3, 1e-4, 1e-8, 0.0, -1e-3, -2.0])
 def test_the_least_eigenvalue_is_that_of_the_scaled_matrix_or_a_bound(size):
     """Of a matrix with an eigenvalue of about that size, in any units; alone and in a batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,10 +13,8 @@ from jax import Array
 
 from jaxglmm import status
 from jaxglmm.arrays import AnyArray
-from jaxglmm.batch import Own, maximise_many
+from jaxglmm.batch import Own, each_estimate, maximise_many
 from jaxglmm.batch.deletion import by_weight, step_many, values_at, without
-from jaxglmm.batch.many import own_rows
-from jaxglmm.batch.pool import in_blocks
 from jaxglmm.control import Control
 from jaxglmm.frontend import programs
 from jaxglmm.frontend.batch import Batch
@@ -54,7 +53,6 @@ def delete_micro_batch(
     exact: bool,
 ) -> Deleted:
     """The first `count` models of a micro-batch, whose size is a multiple of `width`."""
-    del modes
 
     def whole(rows: Rows, own: Own, count: Array) -> Deleted:
         if exact:
@@ -63,12 +61,8 @@ def delete_micro_batch(
             assert first is not None
             estimate = step_many(rows, own, count, control, first, width=width)
         value = values_at(rows, estimate, count, width)
-        found = in_blocks(
-            lambda of: outcome(own_rows(rows, of[0]), of[1], modes=False),
-            (own, estimate),
-            count,
-            width,
-        )
+        then = functools.partial(outcome, modes=modes)
+        found = each_estimate(rows, own, estimate, count, control, then, width=width)
         return Deleted(found, value)
 
     return beside_others(whole)(rows, without(rows, units, numbers), count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -112,10 +113,8 @@ def _ascend(
 def describe(
     ended: Ended, *_: Any, control: Control, width: int, modes: bool, **__: Any
 ) -> Outcome:
-    """What came of them."""
-
-    def then(rows: Rows, estimate: Estimate) -> Outcome:
-        return outcome(rows, estimate, modes)
+    """What came of them; the arguments of the first stage have done their part."""
+    then = functools.partial(outcome, modes=modes)
 
     def whole(ended: Ended) -> Outcome:
         rows, own, found, count = ended
