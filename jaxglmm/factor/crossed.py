@@ -208,21 +208,48 @@ class CrossedFactor(AbstractFactor):
         moved: tuple[Array, ...],
         beside: tuple[Effects, Effects] | None = None,
     ) -> Array:
-        given, latent = joined.given(self.groupings), joined.latent(self.groupings)
-        border = A.border.reshape(-1, A.inner.shape[0])
-        full = jnp.block([[_dense(A.blocks), border], [border.T, A.inner]])
-        K = joined.mix(full, factors, self.groupings)
-        # P = diag(D^-1, 0) + U S^-1 U' with U = [-V; I].
-        eye = jnp.eye(factor.V.shape[-1], dtype=full.dtype)
-        U = jnp.concatenate([-factor.V.reshape(-1, eye.shape[0]), eye])
-        own = _dense(small.inverse(factor.lower))
-        P = joined.symmetric_product(U @ factor.schur.matrix, U)
-        P = P.at[: own.shape[0], : own.shape[0]].add(own)
         more = None
         if beside is not None:
             k, U = (jax.vmap(joined.join, out_axes=1)(columns) for columns in beside)
             more = k, U
-        return curved.along_factors(curved.Filled(full, P, K, more, given, latent), moved)
+        given, latent = joined.given(self.groupings), joined.latent(self.groupings)
+        filled = self._filled(A, factors, factor)
+        return curved.along_factors(curved.Filled(*filled, more, given, latent), moved)
+
+    def _filled(
+        self, A: Bordered, factors: tuple[Array, ...], factor: Eliminated
+    ) -> tuple[curved.Quarters, curved.Quarters, curved.Quarters]:
+        """P, N and R of `curved`: with A = [[B, C], [C', A_22]], P = diag(D^-1, 0) + U S^-1 U' where
+        U = [-V; 1], F = B Lambda_1 D^-1 and G = K U,
+
+            N = [F; C' Lambda_1 D^-1] + G S^-1 U' (the former in the columns of the first factor),
+            R_11 = B - F Lambda_1' B - G_1 S^-1 G_1',    R_12 = C - F Lambda_1' C - G_1 S^-1 G_2',
+            R_22 = A_22 - C' Lambda_1 D^-1 Lambda_1' C - G_2 S^-1 G_2'.
+
+        B, D and F have blocks by level, so that no product is over all effects on both sides.
+        """
+        first, S = factors[0], factor.schur.matrix
+        B, D = small.to_array(A.blocks), small.to_array(small.inverse(factor.lower))
+        BL = jnp.einsum("abl,bu->aul", B, first)
+        F = jnp.einsum("aul,uvl->avl", BL, D)
+        FL = jnp.einsum("avl,cv->acl", F, first)
+        LC = jnp.einsum("au,alr->ulr", first, A.border)
+        DLC = jnp.einsum("uvl,vlr->ulr", D, LC)
+        V, LC, DLC = factor.V.reshape(-1, S.shape[0]), _flat(LC), _flat(DLC)
+        G1 = _flat(self._mix(A.border, factors) - jnp.einsum("aul,uls->als", BL, factor.V))
+        G2 = self._mix(A.inner, factors) - LC.T @ V
+        VS, N1, N2 = V @ S, G1 @ S, G2 @ S
+        P = curved.Quarters(_at_levels(joined.symmetric_product(VS, V), D), -VS, None, S)
+        N = curved.Quarters(_at_levels(-N1 @ V.T, F), N1, DLC.T - N2 @ V.T, N2)
+        own = B - jnp.einsum("acl,cdl->adl", FL, B)
+        between = _flat(A.border - jnp.einsum("acl,clr->alr", FL, A.border))
+        R = curved.Quarters(
+            _at_levels(-joined.symmetric_product(N1, G1), own),
+            between - N1 @ G2.T,
+            None,
+            A.inner - DLC.T @ LC - N2 @ G2.T,
+        )
+        return P, N, R
 
     def contract(self, P: Bordered, H: Bordered) -> Array:
         blocks = jnp.sum(BlockFactor().contract(P.blocks, H.blocks))
@@ -239,12 +266,16 @@ def _levels(rows: Rows, k: int) -> Array:
     return rows.codes[0][None, :] if k == 0 else rows.codes[k]
 
 
-def _dense(M: Stack) -> Array:
-    """Blocks by level as one matrix over (column, level)."""
-    blocks = small.to_array(M)
-    q, levels = blocks.shape[1:]
-    eye = jnp.eye(levels, dtype=blocks.dtype)
-    return jnp.einsum("ijl,lm->iljm", blocks, eye).reshape(q * levels, q * levels)
+def _flat(border: Array) -> Array:
+    """(column, level, inner) as a matrix over (column, level)."""
+    return border.reshape(-1, border.shape[-1])
+
+
+def _at_levels(M: Array, blocks: Array) -> Array:
+    """M over (column, level) on both sides, with (column, column, level) added within levels."""
+    p, q, levels = blocks.shape
+    eye = jnp.eye(levels, dtype=M.dtype)
+    return M + jnp.einsum("ijl,lm->iljm", blocks, eye).reshape(p * levels, q * levels)
 
 
 def _products(a: Array, b: Array) -> Array:
