@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxglmm.needed import where_rarely_needed
+from jaxglmm.needed import where_needed, where_rarely_needed
 
 _SAFE = 1e-3  # the least pivot of a matrix scaled to a unit diagonal that needs no eigenvalues
 _SMALL = 8  # columns
@@ -77,13 +77,14 @@ def either_keeps(finals: tuple[Array, Array], reference: Array, share: float) ->
     if reference.shape[0] == 0:
         return jnp.asarray(True)
 
+    def by_eigenvalues(of: tuple[Array, Array, Array]) -> Array:
+        *both, reference = of
+        first, second = (~(_least_share(final, reference) < share) for final in both)
+        return first | second
+
     def otherwise(of: tuple[Array, Array, Array]) -> Array:
-        first, second, reference = of
-        return (
-            ~(_least_share(first, reference) < share)
-            | _exceeds(second, share * reference)
-            | ~(_least_share(second, reference) < share)
-        )
+        unseen = ~_exceeds(of[1], share * of[2])
+        return where_needed(unseen, by_eigenvalues, of, jnp.asarray(True))
 
     return where_rarely_needed(
         ~_exceeds(finals[0], share * reference), otherwise, (*finals, reference), jnp.asarray(True)
@@ -176,8 +177,8 @@ def _inverse(M: Array, otherwise: Callable[[Spectrum], Array]) -> Array:
 
 
 class _Eliminated(NamedTuple):
-    """D M D, D as in `Spectrum`, its inverse and the least of Cholesky's pivots, NaN where it is
-    not positive definite."""
+    """D M D, D as in `Spectrum`, its inverse and the least of Cholesky's pivots, which is not
+    positive, or NaN, where it is not positive definite."""
 
     scale: Array
     scaled: Array
@@ -198,7 +199,8 @@ def _eliminate(M: Array) -> _Eliminated:
 
 @jax.custom_batching.custom_vmap
 def _cholesky_inverse(A: Array) -> tuple[Array, Array]:
-    """A^-1 and the least of Cholesky's pivots, NaN where A is not positive definite."""
+    """A^-1 and the least of Cholesky's pivots, which is not positive, or NaN, where A is not
+    positive definite."""
     if A.shape[0] == 0:
         return A, jnp.asarray(jnp.inf, A.dtype)
     L = lax.linalg.cholesky(A)
@@ -224,7 +226,9 @@ def _inverses(axis_size: int, batched: list[bool], A: Array) -> Any:
         M = jnp.where(here[:, None, None], row[None], rest)
         return M, jnp.minimum(pivot, own[k])
 
-    # A loop of the program: written out it takes five times as long to compile.
+    # A loop of the program: written out it takes five times as long to compile. Turns of a loop are
+    # calls of many kernels on an accelerator.
+    unroll = jax.default_backend() != "cpu"
     first = jnp.moveaxis(A, 0, -1), jnp.full(A.shape[:1], jnp.inf, A.dtype)
-    inverse, pivot = lax.fori_loop(0, n, eliminate, first)
+    inverse, pivot = lax.fori_loop(0, n, eliminate, first, unroll=unroll)
     return (jnp.moveaxis(inverse, -1, 0), pivot), (True, True)

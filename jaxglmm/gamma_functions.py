@@ -85,11 +85,6 @@ def log_rising_centred(x: Array, n: Array) -> Array:
     return _log_rising(0, x, n, _kept(rise, x, n)) - (power - jax.lax.stop_gradient(power))
 
 
-def polygamma_rise(m: int, x: Array, n: Array) -> Array:
-    """psi_m(x + n) - psi_m(x), in relative precision also at large x."""
-    return _log_rising(m + 1, x, n, _kept(stirling.log_rising, x, n))
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _log_rising(order: int, x: Array, n: Array, found: tuple[Array, ...]) -> Array:
     """A derivative of log_rising in x, of which `found` has the first ones."""

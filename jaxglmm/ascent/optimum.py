@@ -26,7 +26,7 @@ from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED
 from jaxglmm.marginal import criterion, laplace
 from jaxglmm.marginal.inside import constant, inward, outward, places
 from jaxglmm.marginal.pseudo import from_working
-from jaxglmm.needed import where_needed, where_rarely_needed
+from jaxglmm.needed import where_rarely_needed
 from jaxglmm.params import Params, flatten, free_params, log_prior, unflatten
 from jaxglmm.predictor import Effects
 from jaxglmm.restriction import HELD
@@ -130,13 +130,17 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
     known = _known(rows, curved)
     told = curved
     if rows.family.num_phi:
-        settled = _settled(known, end.certified, curved, gradient, ended.tolerance)
-        end = end._replace(certified=end.certified | settled)
         # Where nothing is known the rest is rounding, which others' errors would involve.
         told = jnp.where(known[:, None] & known[None, :], curved, 0.0)
-        decrement = where_rarely_needed(
-            ~jnp.all(known), lambda of: _among(*of)[0], (known, curved, gradient), decrement
+        decrement, least_known = where_rarely_needed(
+            ~jnp.all(known), lambda of: _among(*of), (known, curved, gradient), (decrement, least)
         )
+        # An ascent that was not certified may be at a maximum in all that is known, and level in
+        # the rest: rounding alone moves that. (The log-likelihood of a perfect fit rises evenly
+        # with the logarithm of its dispersion.)
+        level = jnp.all(known | (gradient**2 < ended.tolerance))
+        settled = level & (least_known > _FLAT) & (decrement < ended.tolerance)
+        end = end._replace(certified=end.certified | ~jnp.all(known) & settled)
     certified = end.certified
     limit = _limit(rows, params.phi, begin, known, gradient, certified)
     stuck = ~certified & (end.iterations < ended.max_iterations)
@@ -214,24 +218,6 @@ def _among(known: Array, hessian: Array, gradient: Array) -> tuple[Array, Array]
     slope = jnp.where(known, gradient, 0.0)
     metric, least = curvature.metric_and_least(bent)
     return slope @ metric @ slope, least
-
-
-def _settled(
-    known: Array, certified: Array, hessian: Array, gradient: Array, tolerance: float
-) -> Array:
-    """Whether an ascent that was not certified is at a maximum in all parameters that the responses
-    tell anything of, and level in the others: rounding alone moves these.
-
-    (Level: the log-likelihood of a perfect fit rises evenly with the logarithm of its dispersion.)
-    """
-
-    def among_known(of: tuple[Array, Array]) -> Array:
-        decrement, least = _among(known, *of)
-        level = jnp.all(known | (of[1] ** 2 < tolerance))
-        return level & (least > _FLAT) & (decrement < tolerance)
-
-    needed = ~certified & ~jnp.all(known)
-    return where_needed(needed, among_known, (hessian, gradient), jnp.asarray(False))
 
 
 def _limit(

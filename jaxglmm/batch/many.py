@@ -88,8 +88,8 @@ def maximise_many(
 
     A model that fails has its status and disturbs no other.
     """
-    ended = ascend_many(rows, own, count, control, first, raised, width=width)
-    return each_estimate(rows, own, ended, count, control, lambda _, found: found, width=width)
+    ascended = ascend_many(rows, own, count, control, first, raised, width=width)
+    return each_estimate(rows, own, ascended, count, control, lambda _, found: found, width=width)
 
 
 def ascend_many(
@@ -123,7 +123,7 @@ def ascend_many(
 def each_estimate(
     rows: Rows,
     own: Own,
-    ended: Ascended | Estimate,
+    ascended: Ascended | Estimate,
     count: AnyArray,
     control: Control,
     then: Callable[[Rows, Estimate], T],
@@ -131,15 +131,17 @@ def each_estimate(
     width: int,
 ) -> T:
     """The second part: then(its rows, its estimate) of each model, with a leading model axis."""
-    if isinstance(ended, Estimate):
-        return in_blocks(lambda of: then(own_rows(rows, of[0]), of[1]), (own, ended), count, width)
-    last, shared = ends(rows, control, _UNCHANGED), ended.begun.shared
+    if isinstance(ascended, Estimate):
+        return in_blocks(
+            lambda of: then(own_rows(rows, of[0]), of[1]), (own, ascended), count, width
+        )
+    last, shared = ends(rows, control, _UNCHANGED), ascended.begun.shared
 
     def finish(of: tuple[Own, Any, Maximum]) -> T:
         mine, from_ = own_rows(rows, of[0]), _merged(of[1], shared)
         return then(mine, estimate(mine, from_, of[2], last))
 
-    return in_blocks(finish, (own, ended.begun.each, ended.tops), count, width)
+    return in_blocks(finish, (own, ascended.begun.each, ascended.tops), count, width)
 
 
 @dataclasses.dataclass(frozen=True)

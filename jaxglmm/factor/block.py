@@ -96,7 +96,7 @@ class BlockFactor(AbstractFactor):
         return small.plus_identity(small.congruence(A, factors[0], triangular=self.triangular))
 
     def spread(self, P: Stack, factors: tuple[Array, ...]) -> Stack:
-        return small.stored(small.outward(P, factors[0], triangular=self.triangular))
+        return small.written(small.outward(P, factors[0], triangular=self.triangular))
 
     def leverages(self, rows: Rows, Q: Stack) -> tuple[Predictors, ...]:
         if not isinstance(Q, list):

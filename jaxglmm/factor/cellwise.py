@@ -75,7 +75,7 @@ def penalise(groupings: Groupings, A: Cellwise, factors: tuple[Array, ...]) -> C
 def spread(groupings: Groupings, P: Cellwise, factors: tuple[Array, ...]) -> Cellwise:
     """Lambda P Lambda'."""
     blocks = [
-        small.stored(small.outward(block, L, triangular=g.triangular))
+        small.written(small.outward(block, L, triangular=g.triangular))
         for block, L, g in zip(P.blocks, factors, groupings, strict=True)
     ]
     return Cellwise(tuple(blocks), _mixed(P.cells, factors, "ijc,ai,bj->abc"))

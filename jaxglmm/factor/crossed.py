@@ -219,7 +219,7 @@ class CrossedFactor(AbstractFactor):
     def _filled(
         self, A: Bordered, factors: tuple[Array, ...], factor: Eliminated
     ) -> tuple[curved.Quarters, curved.Quarters, curved.Quarters]:
-        """P, N and R of `curved`: with A = [[B, C], [C', A_22]], P = diag(D^-1, 0) + U S^-1 U' where
+        """P, N and R of `curved`: with A = [[B, C], [C', A_22]], P = diag(D^-1, 0) + U S^-1 U',
         U = [-V; 1], F = B Lambda_1 D^-1 and G = K U,
 
             N = [F; C' Lambda_1 D^-1] + G S^-1 U' (the former in the columns of the first factor),

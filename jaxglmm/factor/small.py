@@ -170,7 +170,7 @@ def outward(P: Stack, T: Array, *, triangular: bool = False) -> Stack:
     return [[add(TP[i][k] * T[j, k] for k in left[j]) for j in range(i + 1)] for i in range(q)]
 
 
-def stored(M: Stack) -> Stack:
+def written(M: Stack) -> Stack:
     """The same matrices, written to memory.
 
     XLA would fuse the algebra behind an entry into every loop over rows that reads it, and do it

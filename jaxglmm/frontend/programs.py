@@ -40,8 +40,9 @@ _KEPT = 256 * 2**20  # bytes on disk; the oldest programs go first
 # 512-bit vector unless it is told otherwise (thousands of fits: a fourth more of them in a second
 # with all of it; single ones: a tenth). Where there are none it makes no difference.
 ON_CPU = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_prefer_vector_width": 512}
-# Of programs that run side by side, a core each: loops and products of matrices stay on it (handed
-# to other cores in parts they take a fifth longer), and small products go to YNNPACK with what
+# Of programs that run side by side, a core each (also where there are fewer of them than cores):
+# loops and products of matrices stay on it (handed to other cores in parts they take a fifth
+# longer), and small products go to YNNPACK with what
 # feeds them (an eighth more fits in a second).
 SIDE_BY_SIDE = {
     **ON_CPU,
@@ -91,10 +92,12 @@ class Stages:
         self.__qualname__ = " ".join(f"{f.__module__}.{f.__qualname__}" for f in functions)
 
     def __call__(self, *arguments: Any, **static: Any) -> Any:
-        return _in_turn([functools.partial(f, **static) for f in self.functions], arguments)
+        return _one_after_another(
+            [functools.partial(f, **static) for f in self.functions], arguments
+        )
 
 
-def _in_turn(stages: Sequence[Callable[..., Any]], arguments: tuple[Any, ...]) -> Any:
+def _one_after_another(stages: Sequence[Callable[..., Any]], arguments: tuple[Any, ...]) -> Any:
     found: list[Any] = []
     for stage in stages:
         found.append(stage(*found, *arguments))
@@ -180,23 +183,29 @@ def _find(
             _save(stages, path)
     if len(stages) == 1:
         return stages[0]
-    return lambda *arguments: _in_turn(stages, arguments)
+    return lambda *arguments: _one_after_another(stages, arguments)
 
 
 def _compile_stages(
     function: Callable[..., Any], arguments: Any, static: dict[str, Any], options: dict[str, Any]
 ) -> list[Any]:
     """The executable of a function, or those of its stages."""
-    functions = function.functions if isinstance(function, Stages) else (function,)
+    *before, last = function.functions if isinstance(function, Stages) else (function,)
+
+    def lower(stage: Callable[..., Any], found: list[Any]) -> Any:
+        with garbage_kept():
+            return jax.jit(functools.partial(stage, **static)).lower(*found, *arguments)
+
+    if not before:
+        return [_compile(lower(last, []), options)]
     compiling, found = list[Future[Any]](), list[Any]()
-    with ThreadPoolExecutor(len(functions)) as pool:
-        for stage in functions:
-            with garbage_kept():
-                lowered = jax.jit(functools.partial(stage, **static)).lower(*found, *arguments)
+    with ThreadPoolExecutor(len(before)) as pool:
+        for stage in before:
+            lowered = lower(stage, found)
             compiling.append(pool.submit(_compile, lowered, options))
-            if stage is not functions[-1]:
-                found.append(_like(lowered.out_info, arguments))
-        return [one.result() for one in compiling]
+            found.append(_like(lowered.out_info, arguments))
+        end = _compile(lower(last, found), options)
+        return [*(one.result() for one in compiling), end]
 
 
 def _like(shapes: Any, arguments: Any) -> Any:

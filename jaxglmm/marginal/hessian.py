@@ -19,7 +19,7 @@ from jax import Array
 from jaxglmm.arrays import minus, plus
 from jaxglmm.factor import AbstractFactor
 from jaxglmm.marginal.laplace import Levels, Pieces, pieces, slope_in_theta
-from jaxglmm.marginal.tangents import AbstractSums, map_columns, stored_by_level, sums
+from jaxglmm.marginal.tangents import AbstractSums, map_columns, sums, written_by_level
 from jaxglmm.params import Params, unflatten
 from jaxglmm.predictor import Effects, random_effects, relative_factors, transpose_lambda
 from jaxglmm.rows import Rows
@@ -57,7 +57,7 @@ def hessian_of_pieces(
 
     Traces may be estimated where `exact` is false, if the factor does so.
     """
-    at = at._replace(levels=stored_by_level(rows, factor, at.levels))
+    at = at._replace(levels=written_by_level(rows, factor, at.levels))
     point, by = _point(rows, factor, params, at), sums(rows, factor, params, at)
     first, last = rows.num_fixed, rows.num_fixed + rows.num_theta
     directions = jnp.eye(last + params.phi.shape[0], dtype=rows.dtype)[:, first:last]

@@ -43,7 +43,7 @@ from jaxglmm.predictor import (
     transpose_random,
 )
 from jaxglmm.rows import Rows
-from jaxglmm.stored import stored
+from jaxglmm.written import written
 
 T = TypeVar("T")
 
@@ -52,10 +52,10 @@ _AT_ONCE = 20_000
 _FEW = 256  # numbers of a product of matrices
 
 
-def stored_by_level(rows: Rows, factor: AbstractFactor, values: T) -> T:
-    """Sums over levels that pairs of parameters read, `stored` where that pays: of independent
+def written_by_level(rows: Rows, factor: AbstractFactor, values: T) -> T:
+    """Sums over levels that pairs of parameters read, `written` where that pays: of independent
     levels, whose matrices are written out. (Those of wide ones go from product to product.)"""
-    return stored(values) if factor.by_level and not rows.groupings[0].wide else values
+    return written(values) if factor.by_level and not rows.groupings[0].wide else values
 
 
 def map_columns(function: Callable[[Any], Any], columns: Any, size: int) -> Any:
@@ -160,7 +160,7 @@ class RowSums(AbstractSums):
     ) -> tuple[Predictors, Array]:
         """Slopes in eta row by row, and in phi.
 
-        The former are stored before X' pulls them back: fused with that product, XLA's CPU
+        The former are written before X' pulls them back: fused with that product, XLA's CPU
         backend would walk them one by one.
         """
         x = self._moved(column, v)
@@ -229,8 +229,8 @@ class LevelSums(AbstractSums):
             return by_rows.score(k, None), by_rows.gram(k, None), third, slopes
 
         index = jnp.concatenate([index[:first], index[last:]])
-        self.stored = functools.partial(stored_by_level, rows, factor)
-        (score, gram, third, slopes), self.A3, self.A4 = self.stored(
+        self.written = functools.partial(written_by_level, rows, factor)
+        (score, gram, third, slopes), self.A3, self.A4 = self.written(
             (
                 map_columns(own, index, rows.y.size),
                 factor.cubic(rows, third_derivatives(at.law, len(axes))),
@@ -269,7 +269,7 @@ class LevelSums(AbstractSums):
         return plus(plus(column.third, self.factor.times(self.A4, v)), leveraged)
 
     def slopes(self, column: _Sums, v: Effects, d_Q: Any, d_b: Effects) -> Array:
-        pairs = zip((*self.slope_of_v, *self.own.score), self.stored((*v, *d_b)), strict=True)
+        pairs = zip((*self.slope_of_v, *self.own.score), self.written((*v, *d_b)), strict=True)
         moved = _products(list(pairs))
 
         def spread(gram: Any) -> Array:

@@ -18,9 +18,8 @@ from jaxglmm.mode import find_mode, zeros
 from jaxglmm.params import unflatten
 from jaxglmm.rows import arrange
 
+from .digits import exactly
 from .zoo import fit, make_case
-
-mp.mp.dps = 60
 
 # (mean, 1 - mean) of the links into (0, 1).
 UNIT = {
@@ -42,10 +41,6 @@ OTHER = {
 HALF = np.array([0.0, 1e-8, 0.3, 1.0, 3.0, 3.99, 4.01, 8.0, 15.0, 25.0, 40.0, 200.0, 700.0])
 TAILS = np.concatenate([-HALF[:0:-1], HALF])
 INSIDE = np.array([-30.0, -12.0, -4.1, -3.9, -1.0, 0.0, 0.5, 2.0, 4.1, 7.0])
-
-
-def exactly(f, x):
-    return np.array([float(f(mp.mpf(v))) for v in x])
 
 
 def log(p, q):

@@ -20,7 +20,7 @@ from jaxglmm.frontend import programs
 from jaxglmm.frontend.batch import Batch
 from jaxglmm.frontend.many.design import AbstractDesignWork, Fitted, make_design
 from jaxglmm.frontend.many.execution import carry_out
-from jaxglmm.frontend.many.program import Outcome, beside_others, outcome
+from jaxglmm.frontend.many.program import Outcome, beside_others, outcome_of
 from jaxglmm.frontend.many.progress import Progress
 from jaxglmm.frontend.many.sizes import Needs, needs_of
 from jaxglmm.params import Params
@@ -61,7 +61,7 @@ def delete_micro_batch(
             assert first is not None
             estimate = step_many(rows, own, count, control, first, width=width)
         value = values_at(rows, estimate, count, width)
-        then = functools.partial(outcome, modes=modes)
+        then = functools.partial(outcome_of, modes=modes)
         found = each_estimate(rows, own, estimate, count, control, then, width=width)
         return Deleted(found, value)
 

@@ -55,13 +55,10 @@ class Outcome(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Models where their ascents end: what they share and what each has for itself, in chunk
-    order, and how many there are."""
+    """Models where their ascents end, and what each has for itself, in chunk order."""
 
-    rows: Rows
     own: Own
     ascended: Ascended | Estimate
-    count: Array
 
 
 def ascend_micro_batch(
@@ -75,9 +72,27 @@ def ascend_micro_batch(
     width: int,
     modes: bool,
 ) -> Ended:
-    """The first `count` models of a micro-batch, whose size is a multiple of `width`; `raised` as
-    in `maximise_many`."""
+    """The ascents of the first `count` models of a micro-batch, whose size is a multiple of
+    `width`; `raised` as in `maximise_many`."""
+    del modes
     return _ascend(rows, _laid(slots, given), count, raised, control, width)
+
+
+def describe_micro_batch(
+    ended: Ended,
+    rows: Rows,
+    slots: Slots,
+    given: Given,
+    count: Array,
+    raised: Array | None = None,
+    *,
+    control: Control,
+    width: int,
+    modes: bool,
+) -> Outcome:
+    """What came of them."""
+    del slots, given, raised
+    return _describe(rows, ended, count, control, width, modes)
 
 
 def ascend_parts(
@@ -94,37 +109,59 @@ def ascend_parts(
 ) -> Ended:
     """The same of models that are parts of a table, with these numbers of levels; `one_to_one` as
     in `layout.Layout`."""
+    del modes
     own = jax.vmap(lambda part: own_of(table, part))(parts)
-    like = dataclasses.replace(table, groupings=groupings, one_to_one=one_to_one)
-    rows = own_rows(like, jax.tree.map(lambda leaf: leaf[0], own))
+    rows = _like_parts(table, own, groupings, one_to_one)
     return _ascend(rows, own, count, raised, control, width)
+
+
+def describe_parts(
+    ended: Ended,
+    table: Rows,
+    parts: Part,
+    count: Array,
+    raised: Array | None = None,
+    *,
+    groupings: tuple[Structure, ...],
+    one_to_one: bool,
+    control: Control,
+    width: int,
+    modes: bool,
+) -> Outcome:
+    """What came of these."""
+    del parts, raised
+    rows = _like_parts(table, ended.own, groupings, one_to_one)
+    return _describe(rows, ended, count, control, width, modes)
+
+
+def _like_parts(table: Rows, own: Own, groupings: tuple[Structure, ...], one_to_one: bool) -> Rows:
+    """The rows of one of them, as what all share."""
+    like = dataclasses.replace(table, groupings=groupings, one_to_one=one_to_one)
+    return own_rows(like, jax.tree.map(lambda leaf: leaf[0], own))
 
 
 def _ascend(
     rows: Rows, own: Own, count: Array, raised: Array | None, control: Control, width: int
 ) -> Ended:
     def whole(rows: Rows, own: Own, count: Array, raised: Array | None) -> Ended:
-        found = ascend_many(rows, own, count, control, raised=raised, width=width)
-        return Ended(rows, own, found, count)
+        return Ended(own, ascend_many(rows, own, count, control, raised=raised, width=width))
 
     return beside_others(whole)(rows, own, count, raised)
 
 
-def describe(
-    ended: Ended, *_: Any, control: Control, width: int, modes: bool, **__: Any
+def _describe(
+    rows: Rows, ended: Ended, count: Array, control: Control, width: int, modes: bool
 ) -> Outcome:
-    """What came of them; the arguments of the first stage have done their part."""
-    then = functools.partial(outcome, modes=modes)
+    then = functools.partial(outcome_of, modes=modes)
 
-    def whole(ended: Ended) -> Outcome:
-        rows, own, found, count = ended
-        return each_estimate(rows, own, found, count, control, then, width=width)
+    def whole(rows: Rows, ended: Ended, count: Array) -> Outcome:
+        return each_estimate(rows, *ended, count, control, then, width=width)
 
-    return beside_others(whole)(ended)
+    return beside_others(whole)(rows, ended, count)
 
 
-maximise_micro_batch = Stages(ascend_micro_batch, describe)
-maximise_parts = Stages(ascend_parts, describe)
+maximise_micro_batch = Stages(ascend_micro_batch, describe_micro_batch)
+maximise_parts = Stages(ascend_parts, describe_parts)
 
 
 def beside_others(whole: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +169,7 @@ def beside_others(whole: Callable[..., Any]) -> Callable[..., Any]:
     return in_turn(whole) if jax.default_backend() == "cpu" else whole
 
 
-def outcome(rows: Rows, estimate: Estimate, modes: bool) -> Outcome:
+def outcome_of(rows: Rows, estimate: Estimate, modes: bool) -> Outcome:
     """An estimate with what tables want to know of it."""
     rows, params, u = rows.random_only, estimate.params, estimate.u
     about = natural(rows, params), bounds.at_bound(rows, params, u)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _MOST = 20_000  # numbers of one model
 
 
-def stored(values: T) -> T:
+def written(values: T) -> T:
     """The same pytree of floating arrays, computed once.
 
     XLA's CPU backend fuses what takes additions and products alone into every loop that reads it:
@@ -25,21 +25,21 @@ def stored(values: T) -> T:
     these takes longer than to compute them. Derivatives are those of the identity.
     """
     few = sum(leaf.size for leaf in jax.tree.leaves(values)) <= _MOST
-    return _stored(values) if few and jax.default_backend() == "cpu" else values
+    return _once(values) if few and jax.default_backend() == "cpu" else values
 
 
 @jax.custom_jvp
-def _stored(values: T) -> T:
-    return _written(values)
+def _once(values: T) -> T:
+    return _by_loop(values)
 
 
-@_stored.defjvp
-def _stored_jvp(primals: tuple[T], tangents: tuple[T]) -> tuple[T, T]:
-    return _stored(*primals), tangents[0]
+@_once.defjvp
+def _once_jvp(primals: tuple[T], tangents: tuple[T]) -> tuple[T, T]:
+    return _once(*primals), tangents[0]
 
 
 @jax.custom_batching.custom_vmap
-def _written(values: Any) -> Any:
+def _by_loop(values: Any) -> Any:
     filled = [leaf for leaf in jax.tree.leaves(values) if leaf.size]
     if not filled:
         return values
@@ -52,11 +52,11 @@ def _written(values: Any) -> Any:
     )[1]
 
 
-@_written.def_vmap
-def _written_each(size: int, batched: Any, values: Any) -> Any:
+@_by_loop.def_vmap
+def _of_many(size: int, batched: Any, values: Any) -> Any:
     """With one condition for all: those of a batch's members would cost a choice."""
 
     def each(is_batched: bool, leaf: Any) -> Any:
         return leaf if is_batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
 
-    return _written(jax.tree.map(each, *batched, values)), jax.tree.map(lambda _: True, values)
+    return _by_loop(jax.tree.map(each, *batched, values)), jax.tree.map(lambda _: True, values)
