@@ -86,6 +86,14 @@ class AbstractFactor(abc.ABC):
     def penalise(self, A: Any, factors: tuple[Array, ...]) -> Any:
         """H = Lambda' A Lambda + I."""
 
+    def slopes(self, A: Any, factors: tuple[Array, ...], P: Any) -> tuple[Array, ...]:
+        """Derivatives of tr(P H) in the relative factors, P = H^-1 held: those of log det H."""
+
+        def trace(factors: tuple[Array, ...]) -> Array:
+            return jnp.sum(self.contract(P, self.penalise(A, factors)))
+
+        return jax.grad(trace)(factors)
+
     def assemble(self, rows: Rows, factors: tuple[Array, ...], W: tuple[Predictors, ...]) -> Any:
         """H from the relative factors and the weights."""
         return self.penalise(self.gram(rows, W), factors)

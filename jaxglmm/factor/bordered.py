@@ -106,6 +106,11 @@ class BorderedFactor(AbstractFactor):
         held = jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype)
         return Bordered(inner, border, A.corner + jnp.diag(held))
 
+    def slopes(self, A: Bordered, factors: tuple[Array, ...], P: Inverse) -> tuple[Array, ...]:
+        if self.integrated:
+            return super().slopes(A, factors, P)
+        return (*self.base.slopes(A.inner, factors[:-1], P.inner), jnp.zeros_like(factors[-1]))
+
     def spread(self, P: Inverse, factors: tuple[Array, ...]) -> Inverse:
         U = jax.vmap(lambda v: random_effects(factors, v))(P.U) if self.integrated else ()
         return Inverse(self.base.spread(P.inner, factors[:-1]), U)

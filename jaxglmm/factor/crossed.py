@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.factor import curved, joined, small
+from jaxglmm.factor import curved, joined, small, wide
 from jaxglmm.factor.base import AbstractFactor, pair_sums, pair_traces
 from jaxglmm.factor.block import BlockFactor
 from jaxglmm.factor.small import Stack
 from jaxglmm.predictor import Effects, Predictors
-from jaxglmm.rows import Rows, Structure
+from jaxglmm.rows import UNROLLED, Rows, Structure
 
 
 class Bordered(NamedTuple):
@@ -110,6 +110,24 @@ class CrossedFactor(AbstractFactor):
         inner = self._mix(self._mix(A.inner, factors).T, factors)
         blocks = BlockFactor(self.groupings[0].triangular).penalise(A.blocks, factors)
         return Bordered(blocks, border, inner + jnp.eye(inner.shape[0], dtype=inner.dtype))
+
+    def slopes(self, A: Bordered, factors: tuple[Array, ...], P: Bordered) -> tuple[Array, ...]:
+        """Twice the blocks of A Lambda P within levels, summed over these."""
+        if not any(g.wide for g in self.groupings):
+            return super().slopes(A, factors, P)
+        own, L = small.to_array(A.blocks), factors[0]
+        of_first = jnp.einsum("abl,bu,uvl->av", own, L, small.to_array(P.blocks))
+        of_first = of_first + jnp.einsum("alr,ulr->au", self._mix(A.border, factors), P.border)
+        left = jnp.einsum("au,alr->ulr", L, A.border), self._mix(A.inner, factors).T
+        right = P.border, P.inner
+        found = [of_first]
+        given, latent = joined.given(self.groupings[1:]), joined.latent(self.groupings[1:])
+        for k in range(len(given)):
+            of = jnp.zeros_like(factors[k + 1])
+            for M, N in zip(left, right, strict=True):
+                of = of + _within(joined.split(M, given)[k], joined.split(N, latent)[k])
+            found.append(of)
+        return tuple(2.0 * of for of in found)
 
     def _mix(self, M: Array, factors: tuple[Array, ...], *, outward: bool = False) -> Array:
         """M Lambda over the inner effects along the last axis (M Lambda' if `outward`)."""
@@ -278,8 +296,17 @@ def _at_levels(M: Array, blocks: Array) -> Array:
     return M + jnp.einsum("ijl,lm->iljm", blocks, eye).reshape(p * levels, q * levels)
 
 
+def _within(a: Array, b: Array) -> Array:
+    """sum of a_cm b_dm over levels m and all leading axes, a and b being (..., column, level); by
+    products for each entry of these, as in `joined.mix`."""
+    a, b = a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:])
+    return jnp.sum(wide.matmul(a, jnp.swapaxes(b, 1, 2)), axis=0)
+
+
 def _products(a: Array, b: Array) -> Array:
     """a b' of every level for borders (column, level, inner); (column, column, level)."""
+    if a.shape[0] > UNROLLED:
+        return jnp.einsum("ilr,jlr->ijl", a, b)
     return jnp.sum(a[:, None] * b[None], axis=-1)
 
 

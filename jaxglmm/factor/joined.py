@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm.factor import small
+from jaxglmm.factor import small, wide
 from jaxglmm.predictor import Effects
 from jaxglmm.rows import UNROLLED, Structure
 
@@ -69,10 +69,22 @@ def mix(
     outward: bool = False,
 ) -> Array:
     """M Lambda over the effects along the last axis (M Lambda' if `outward`)."""
-    form = "...il,ji->...jl" if outward else "...il,ij->...jl"
     parts = split(M, latent(groupings) if outward else given(groupings))
-    mixed = [jnp.einsum(form, v, L) for v, L in zip(parts, factors, strict=True)]
+    mixed = [_mix(v, L if outward else L.T) for v, L in zip(parts, factors, strict=True)]
     return jnp.concatenate([v.reshape(*M.shape[:-1], -1) for v in mixed], axis=-1)
+
+
+def _mix(v: Array, T: Array) -> Array:
+    """T v for the columns, v being (..., column, level).
+
+    Of many columns as a product for each entry of the leading axes: for one of all, XLA's CPU
+    would transpose v there and back, which takes ten times as long.
+    """
+    if T.shape[1] <= UNROLLED:
+        return jnp.einsum("...il,ji->...jl", v, T)
+    flat = v.reshape(-1, *v.shape[-2:])
+    product = wide.matmul(jnp.broadcast_to(T, (flat.shape[0], *T.shape)), flat)
+    return product.reshape(*v.shape[:-2], *product.shape[1:])
 
 
 def diagonal_blocks(matrix: Array, groupings: Groupings) -> Effects:

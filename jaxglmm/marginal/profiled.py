@@ -121,11 +121,7 @@ def _against(rows: Rows, factor: AbstractFactor, A: Any, P: Any, theta: Array) -
 
 def _bent(rows: Rows, factor: AbstractFactor, A: Any, P: Any, theta: Array) -> Array:
     """The part of d2 log det H that the second derivatives of Lambda make."""
-
-    def of_factors(factors: tuple[Array, ...]) -> Array:
-        return jnp.sum(factor.contract(P, factor.penalise(A, factors)))
-
-    slopes = jax.grad(of_factors)(relative_factors(rows, theta))
+    slopes = factor.slopes(A, relative_factors(rows, theta), P)
     return jax.hessian(lambda t: _dot(slopes, relative_factors(rows, t)))(theta)
 
 
@@ -133,7 +129,8 @@ def profile(rows: Rows, factor: AbstractFactor, of: Sums, theta: Array) -> Profi
     """Value and gradient at theta, relative to sigma."""
     least = residual(rows, factor, of, theta)
     logdet, P, error = factor.measure(least.factored)
-    by_logdet = jax.grad(lambda t: _against(rows, factor, of.A, P, t))(theta)
+    lam, pull = jax.vjp(lambda t: relative_factors(rows, t), theta)
+    (by_logdet,) = pull(factor.slopes(of.A, lam, P))
     m = of.count
     value = -0.5 * logdet - 0.5 * m * (1.0 + jnp.log(least.square / m))
     gradient = -0.5 * (by_logdet + m * least.slopes / least.square)
