@@ -157,7 +157,7 @@ class CrossedFactor(AbstractFactor):
     def times(self, M: Bordered, a: Effects) -> Effects:
         inner = joined.join(a[1:])
         first = small.times(M.blocks, a[0]) + jnp.einsum("ilr,r->il", M.border, inner)
-        rest = jnp.einsum("ilr,il->r", M.border, a[0]) + M.inner @ inner
+        rest = _pulled(M.border, a[0]) + M.inner @ inner
         return (first, *joined.split(rest, joined.extents(a[1:])))
 
     def factorise(self, H: Bordered) -> Eliminated:
@@ -171,7 +171,7 @@ class CrossedFactor(AbstractFactor):
         return Eliminated(lower, V, joined.invert(S, safe=True))
 
     def solve(self, factor: Eliminated, g: Effects) -> Effects:
-        rest = joined.join(g[1:]) - jnp.einsum("ilr,il->r", factor.V, g[0])
+        rest = joined.join(g[1:]) - _pulled(factor.V, g[0])
         inner = factor.schur.matrix @ rest
         first = small.solve(factor.lower, g[0]) - jnp.einsum("ilr,r->il", factor.V, inner)
         return (first, *joined.split(inner, joined.latent(self.groupings[1:])))
@@ -284,6 +284,11 @@ def _levels(rows: Rows, k: int) -> Array:
     return rows.codes[0][None, :] if k == 0 else rows.codes[k]
 
 
+def _pulled(C: Array, v: Array) -> Array:
+    """C' v for C as (column, level, inner): v from the left, or XLA's CPU would transpose C."""
+    return v.ravel() @ _flat(C)
+
+
 def _flat(border: Array) -> Array:
     """(column, level, inner) as a matrix over (column, level)."""
     return border.reshape(-1, border.shape[-1])
@@ -312,8 +317,14 @@ def _products(a: Array, b: Array) -> Array:
 
 def _eliminate(lower: Stack, H: Bordered) -> tuple[Array, Array]:
     """V = D^-1 C and S = R - C' V."""
-    V = _by_column(small.solve, lower, H.border)
-    return V, H.inner - jnp.einsum("ilr,ils->rs", H.border, V)
+    if isinstance(lower, list):
+        V = _by_column(small.solve, lower, H.border)
+        return V, H.inner - jnp.einsum("ilr,ils->rs", H.border, V)
+    by_level = jnp.swapaxes(H.border, 0, 1)  # as wide matrices are
+    V = wide.matmul(wide.inverse(lower), by_level)
+    width = V.shape[-1]
+    S = H.inner - by_level.reshape(-1, width).T @ V.reshape(-1, width)
+    return jnp.swapaxes(V, 0, 1), S
 
 
 def _by_column(f: Callable[[Stack, Array], Array], M: Stack, C: Array) -> Array:
