@@ -237,35 +237,37 @@ class CrossedFactor(AbstractFactor):
     def _filled(
         self, A: Bordered, factors: tuple[Array, ...], factor: Eliminated
     ) -> tuple[curved.Quarters, curved.Quarters, curved.Quarters]:
-        """P, N and R of `curved`: with A = [[B, C], [C', A_22]], P = diag(D^-1, 0) + U S^-1 U',
-        U = [-V; 1], F = B Lambda_1 D^-1 and G = K U,
+        """P, N and R of `curved`. With A = [[B, C], [C', A_22]], F = B Lambda_1 D^-1 and
 
-            N = [F; C' Lambda_1 D^-1] + G S^-1 U' (the former in the columns of the first factor),
-            R_11 = B - F Lambda_1' B - G_1 S^-1 G_1',    R_12 = C - F Lambda_1' C - G_1 S^-1 G_2',
-            R_22 = A_22 - C' Lambda_1 D^-1 Lambda_1' C - G_2 S^-1 G_2'.
+            X = C Lambda_2,  T = A_22 - C' Lambda_1 D^-1 Lambda_1' C,  E = I - F Lambda_1'
 
-        B, D and F have blocks by level, so that no product is over all effects on both sides.
+        V is D^-1 Lambda_1' X, K [-V; I] is [E X; T Lambda_2], and as
+        P = diag(D^-1, 0) + [-V; I] S^-1 [-V; I]',
+
+            N = [F; C' Lambda_1 D^-1] + [E X; T Lambda_2] S^-1 [-V; I]'  (the former on the left),
+            R = [[E B, E C], [C' E', T]] - [E X; T Lambda_2] S^-1 [E X; T Lambda_2]'.
+
+        B, D, E and F have blocks by level, so that no product is over all effects on both sides.
         """
-        first, S = factors[0], factor.schur.matrix
+        first, S, V = factors[0], factor.schur.matrix, _flat(factor.V)
         B, D = small.to_array(A.blocks), small.to_array(small.inverse(factor.lower))
-        BL = jnp.einsum("abl,bu->aul", B, first)
-        F = jnp.einsum("aul,uvl->avl", BL, D)
-        FL = jnp.einsum("avl,cv->acl", F, first)
-        LC = jnp.einsum("au,alr->ulr", first, A.border)
-        DLC = jnp.einsum("uvl,vlr->ulr", D, LC)
-        V, LC, DLC = factor.V.reshape(-1, S.shape[0]), _flat(LC), _flat(DLC)
-        G1 = _flat(self._mix(A.border, factors) - jnp.einsum("aul,uls->als", BL, factor.V))
-        G2 = self._mix(A.inner, factors) - LC.T @ V
-        VS, N1, N2 = V @ S, G1 @ S, G2 @ S
+        DL = jnp.einsum("uvl,av->ual", D, first)
+        F = jnp.einsum("abl,ubl->aul", B, DL)
+        E = jnp.eye(F.shape[0], dtype=F.dtype)[:, :, None] - jnp.einsum("avl,cv->acl", F, first)
+        EC, DLC = (jnp.einsum("acl,clr->alr", M, A.border) for M in (E, DL))
+        LC = _flat(jnp.einsum("au,alr->ulr", first, A.border))
+        T = A.inner - joined.symmetric_product(_flat(DLC).T, LC.T)
+        EX, TL = _flat(self._mix(EC, factors)), self._mix(T, factors)
+        XS = self._mix(A.border, factors) @ S
+        VS, EXS = (_flat(jnp.einsum("acl,clr->alr", M, XS)) for M in (DL, E))
+        TLS = TL @ S
         P = curved.Quarters(_at_levels(joined.symmetric_product(VS, V), D), -VS, None, S)
-        N = curved.Quarters(_at_levels(-N1 @ V.T, F), N1, DLC.T - N2 @ V.T, N2)
-        own = B - jnp.einsum("acl,cdl->adl", FL, B)
-        between = _flat(A.border - jnp.einsum("acl,clr->alr", FL, A.border))
+        N = curved.Quarters(_at_levels(-EXS @ V.T, F), EXS, _flat(DLC).T - TLS @ V.T, TLS)
         R = curved.Quarters(
-            _at_levels(-joined.symmetric_product(N1, G1), own),
-            between - N1 @ G2.T,
+            _at_levels(-joined.symmetric_product(EXS, EX), jnp.einsum("acl,cdl->adl", E, B)),
+            _flat(EC) - EXS @ TL.T,
             None,
-            A.inner - DLC.T @ LC - N2 @ G2.T,
+            T - joined.symmetric_product(TLS, TL),
         )
         return P, N, R
 
@@ -323,7 +325,7 @@ def _eliminate(lower: Stack, H: Bordered) -> tuple[Array, Array]:
     by_level = jnp.swapaxes(H.border, 0, 1)  # as wide matrices are
     V = wide.matmul(wide.inverse(lower), by_level)
     width = V.shape[-1]
-    S = H.inner - by_level.reshape(-1, width).T @ V.reshape(-1, width)
+    S = H.inner - joined.symmetric_product(by_level.reshape(-1, width).T, V.reshape(-1, width).T)
     return jnp.swapaxes(V, 0, 1), S
 
 

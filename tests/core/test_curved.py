@@ -25,7 +25,7 @@ TERMS = (
     (Term(Unstructured(1)),),
 )
 WIDE = (  # beyond what is written out
-    (Term(Unstructured(4)), Term(Diagonal(2))),
+    (Term(ReducedRank(4, rank=3)), Term(Diagonal(2))),
     (Term(ReducedRank(5, rank=2)), Term(Unstructured(1))),
     (Term(Unstructured(2)),),
 )
