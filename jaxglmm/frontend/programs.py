@@ -56,9 +56,6 @@ SIDE_BY_SIDE = {
 _OF_SEVERAL = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE",
 }
-# Large products are Eigen's: of matrices of 256 columns YNNPACK takes four times as long.
-_OF_DENSE = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
-_DENSE = 128  # columns, of which both take the same time
 # Programs over fewer numbers than this run in milliseconds however they are compiled. Without
 # LLVM's optimisations they compile in half the time again (cbpp: 0.4 s; it runs 0.36 ms). With
 # several factors there is more to do for each (grouseticks, three: 3.6 instead of 5.3 s to compile,
@@ -81,11 +78,8 @@ _memory: dict[Any, Any] = {}  # those used last come last
 _lock = threading.Lock()  # of the dict: programs compile and run without it
 
 
-def side_by_side(num_columns: int, num_inner: int = 0) -> dict[str, Any]:
-    """What XLA is told of batches whose levels have at most so many effects, with so many in all
-    factors but the first."""
-    if num_inner >= _DENSE:
-        return {**SIDE_BY_SIDE, **_OF_DENSE}
+def side_by_side(num_columns: int) -> dict[str, Any]:
+    """What XLA is told of batches whose levels have at most so many effects."""
     return SIDE_BY_SIDE if num_columns == 1 else {**SIDE_BY_SIDE, **_OF_SEVERAL}
 
 

@@ -69,9 +69,8 @@ class AbstractWork(abc.ABC):
 
     @property
     def _options_of_many(self) -> dict[str, Any]:
-        columns = [grouping.num_columns for grouping in self.rows.groupings]
-        effects = [q * n for q, n in zip(columns, self.num_levels, strict=True)]
-        return programs.side_by_side(max(columns, default=1), sum(effects[1:]))
+        columns = (grouping.num_columns for grouping in self.rows.groupings)
+        return programs.side_by_side(max(columns, default=1))
 
     @property
     def options_of_few(self) -> dict[str, Any]:
