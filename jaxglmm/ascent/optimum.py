@@ -19,6 +19,7 @@ from jaxglmm.ascent.maximum import AbstractRoute, LaplaceRoute, Maximum
 from jaxglmm.ascent.pseudo import Limits, iterate, of_law
 from jaxglmm.ascent.restricted import share_of
 from jaxglmm.ascent.scales import judged, term_scales
+from jaxglmm.ascent.sparse import can_be_sparse, is_sparse
 from jaxglmm.ascent.start import Start, information, start
 from jaxglmm.control import Control
 from jaxglmm.factor import AbstractFactor, choose
@@ -166,6 +167,7 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         flat=flat,
         monte_carlo_error=end.error,
         log_prior=prior,
+        sparse=singular & is_sparse(rows) if can_be_sparse(rows) else None,
     )
 
 

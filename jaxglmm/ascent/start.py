@@ -19,6 +19,7 @@ from jaxglmm.ascent.fixed import (
     information_of,
 )
 from jaxglmm.ascent.moments import joint_moments, limits, row_error
+from jaxglmm.ascent.sparse import disperses
 from jaxglmm.mode import predictor_at
 from jaxglmm.params import Params
 from jaxglmm.predictor import (
@@ -61,8 +62,9 @@ def start(rows: Rows, raised: Array | None = None) -> Start:
     from the marginal to the conditional mean (`_conditional`). A dispersion that is known is
     taken for unknown here: beside none at all, random effects of any size would look large.
 
-    raised: whether to start from random effects as large as they may be instead, which is where
-    another maximum lies if there is one; None for never.
+    raised: whether to start from larger random effects instead, where another maximum lies if there
+    is one: beside a dispersion as large as they may be, else of one unit of the linear predictor;
+    None for never.
     """
     own = rows.family.num_phi
     rows = dataclasses.replace(rows, family=rows.family.free())
@@ -112,16 +114,21 @@ def _raised(
     phi: Array,
     raised: Array,
 ) -> tuple[tuple[Array, ...], Array]:
-    """Random effects as large as they may be: standard deviations of `_RAISED` errors of a row at
-    least, and next to none of the spread left to the dispersion."""
+    """Standard deviations of `_RAISED` errors of a row at least, and next to none of the spread
+    left to the dispersion; or of one unit where the law has none."""
+    beside = disperses(rows.family)
 
-    def error(k: int, z: Array, a: int) -> Array:
-        return _RAISED * row_error(rows, reduce(rows, k, z * z * weights[a]))
+    def least(k: int, z: Array, a: int) -> Array:
+        if beside:
+            return _RAISED * row_error(rows, reduce(rows, k, z * z * weights[a]))
+        return row_error(rows, reduce(rows, k, rows.multiplier * z * z))
 
     factors = range(len(rows.groupings))
-    large = [by_column(rows, k, functools.partial(error, k)) for k in factors]
+    large = [by_column(rows, k, functools.partial(least, k)) for k in factors]
     larger = (jnp.where(raised, jnp.maximum(a, b), a) for a, b in zip(sds, large, strict=True))
-    return tuple(larger), jnp.where(raised, _own_phi(rows, fitted, _LEAST_OWN, phi), phi)
+    if beside:
+        phi = jnp.where(raised, _own_phi(rows, fitted, _LEAST_OWN, phi), phi)
+    return tuple(larger), phi
 
 
 def _beside_held(rows: Rows, phi: Array) -> Array:

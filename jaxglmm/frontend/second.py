@@ -4,9 +4,11 @@ A law's dispersion and random effects compete for one spread. In few rows the lo
 have a maximum where the dispersion makes all of it, with a variance at zero, and another one where
 random effects do; and where every row is a level of its own nothing else tells them apart. The
 first ascent starts from moments, the second one from random effects as large as they may be
-(`ascent.start`); what it finds counts if it is higher. Laws without a dispersion are looked at
-once: a second maximum beside a variance of zero, as for a few events among many rows, is then one
-of Laplace's approximation, which the exact integral does not have.
+(`ascent.start`); what it finds counts if it is higher.
+
+Laws without a dispersion are looked at again where a variance is zero and most groups have no event
+(`ascent.sparse`): with five events in a hundred rows one data set in fifty has a higher maximum of
+Laplace's log-likelihood at standard deviations of 1 to 5, where peers that start from 1 end.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 from jaxglmm import status
 from jaxglmm.ascent import Estimate
 from jaxglmm.ascent.least_squares import suits
+from jaxglmm.ascent.sparse import can_be_sparse, disperses
 from jaxglmm.control import Control
 from jaxglmm.rows import Rows
 
@@ -40,11 +43,11 @@ def may_look_again(rows: Rows, num_levels: Sequence[int], num_rows: int, control
         num_rows: of a model.
         control: settings of its fit.
     """
-    family = rows.family
-    disperses = family.num_phi > family.num_thresholds or "disp" in family.components
+    if rows.by_pseudo_data or control.staged:
+        return False
     few = num_rows <= (_MOST_ALONE if _are_alone(num_levels, num_rows) else _MOST_ROWS)
-    several = disperses and rows.num_theta > 0 and few and not suits(rows)
-    return several and not rows.by_pseudo_data and not control.staged
+    compete = disperses(rows.family) and rows.num_theta > 0 and few and not suits(rows)
+    return compete or can_be_sparse(rows)
 
 
 def _are_alone(num_levels: Sequence[int], num_rows: int) -> bool:
@@ -56,6 +59,8 @@ def unsettled(num_levels: Sequence[int], num_rows: int, estimate: Estimate) -> n
     """Which ascents (one, or along a model axis) ended where another maximum may be higher."""
     code = np.asarray(estimate.status)
     at_zero = (code == status.CONVERGED_BOUNDARY) & np.asarray(estimate.singular)
+    if estimate.sparse is not None:
+        return at_zero & np.asarray(estimate.sparse)
     return np.isin(code, status.PLAIN) if _are_alone(num_levels, num_rows) else at_zero
 
 
