@@ -38,9 +38,8 @@ class Estimate:
             negative Hessian scaled to a unit diagonal is below 1e-9.
         log_prior: log-density of the prior at the estimate, no part of `log_likelihood`; None where
             there is no prior.
-        sparse: most levels of a grouping factor have all responses at one end of the law's support,
-            and a variance is zero: another maximum may be higher (`ascent.sparse`); None where the
-            law has a dispersion or no such end.
+        sparse: most levels of a grouping factor have all responses at one end of the law's support:
+            another maximum may be higher (`ascent.sparse`); None where the law has no such end.
     """
 
     params: Params

@@ -167,7 +167,7 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
         flat=flat,
         monte_carlo_error=end.error,
         log_prior=prior,
-        sparse=singular & is_sparse(rows) if can_be_sparse(rows) else None,
+        sparse=is_sparse(rows) if can_be_sparse(rows) else None,
     )
 
 

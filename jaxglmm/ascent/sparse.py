@@ -28,8 +28,8 @@ def disperses(family: AbstractFamily) -> bool:
 
 
 def can_be_sparse(rows: Rows) -> bool:
-    """Whether the law has an end of its support where responses gather, and no dispersion."""
-    return rows.family.support in _LOWEST and rows.num_theta > 0 and not disperses(rows.family)
+    """Whether the law has an end of its support where responses gather."""
+    return rows.family.support in _LOWEST and rows.num_theta > 0
 
 
 def is_sparse(rows: Rows) -> Array:

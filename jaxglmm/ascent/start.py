@@ -35,6 +35,9 @@ from jaxglmm.predictor import (
 )
 from jaxglmm.rows import Rows
 
+TO_A_UNIT, TO_THE_LIMIT = 1, 2
+"""How far random effects are raised."""
+
 _MAX_VARIANCE = 2.0  # beyond it the expansion of the mean in the random effects is no guide
 _LEAST_SHARE = 1 / 3  # of a marginal variance to the conditional one
 _SPREAD = 0.75  # of the variance of transformed counts is not that of their law, in the mean row
@@ -62,9 +65,8 @@ def start(rows: Rows, raised: Array | None = None) -> Start:
     from the marginal to the conditional mean (`_conditional`). A dispersion that is known is
     taken for unknown here: beside none at all, random effects of any size would look large.
 
-    raised: whether to start from larger random effects instead, where another maximum lies if there
-    is one: beside a dispersion as large as they may be, else of one unit of the linear predictor;
-    None for never.
+    raised: 0, or how far random effects are raised to look for another maximum: `TO_A_UNIT` of the
+    linear predictor, or `TO_THE_LIMIT`, as large as they may be; None for never.
     """
     own = rows.family.num_phi
     rows = dataclasses.replace(rows, family=rows.family.free())
@@ -114,20 +116,19 @@ def _raised(
     phi: Array,
     raised: Array,
 ) -> tuple[tuple[Array, ...], Array]:
-    """Standard deviations of `_RAISED` errors of a row at least, and next to none of the spread
-    left to the dispersion; or of one unit where the law has none."""
-    beside = disperses(rows.family)
+    """Standard deviations of a unit at least; or of `_RAISED` errors of a row, and next to none of
+    the spread left to the dispersion."""
+    far = raised == TO_THE_LIMIT
 
     def least(k: int, z: Array, a: int) -> Array:
-        if beside:
-            return _RAISED * row_error(rows, reduce(rows, k, z * z * weights[a]))
-        return row_error(rows, reduce(rows, k, rows.multiplier * z * z))
+        unit = row_error(rows, reduce(rows, k, rows.multiplier * z * z))
+        return jnp.where(far, _RAISED * row_error(rows, reduce(rows, k, z * z * weights[a])), unit)
 
     factors = range(len(rows.groupings))
     large = [by_column(rows, k, functools.partial(least, k)) for k in factors]
-    larger = (jnp.where(raised, jnp.maximum(a, b), a) for a, b in zip(sds, large, strict=True))
-    if beside:
-        phi = jnp.where(raised, _own_phi(rows, fitted, _LEAST_OWN, phi), phi)
+    larger = (jnp.where(raised > 0, jnp.maximum(a, b), a) for a, b in zip(sds, large, strict=True))
+    if disperses(rows.family):
+        phi = jnp.where(far, _own_phi(rows, fitted, _LEAST_OWN, phi), phi)
     return tuple(larger), phi
 
 

@@ -50,7 +50,7 @@ class Fitted(NamedTuple):
 
 def fit(problem: Problem, control: Control, start: Params | None) -> Fitted:
     """Maximise and describe in one compiled program, shared by all problems of a bucket; from a
-    start of its own a second time where that may lead higher (`second`)."""
+    start of its own again where that may lead higher (`second`)."""
     whole = problem
     problem, basis = change_basis(reduce(problem, xp=np))
     integrated = problem.integrated
@@ -78,22 +78,23 @@ def _maximised(
     number, num_levels = problem.num_obs, [g.num_levels for g in problem.groupings]
     again = given is None and second.may_look_again(rows, num_levels, number, control)
 
-    def look(raised: bool) -> programs.Run:
-        which = np.bool_(raised) if again else None
+    def look(raised: int) -> programs.Run:
+        which = np.int32(raised) if again else None
         with jax.enable_x64(True):
             done = run(maximise_and_describe, rows, given, which, control=control.of_optimiser)
         return done._replace(outputs=jax.tree.map(np.asarray, done.outputs))
 
-    done = look(raised=False)
-    first = done.outputs[0]
-    if not again or not second.unsettled(num_levels, number, first):
+    done = look(0)
+    if not again or not second.unsettled(rows, num_levels, number, done.outputs[0]):
         return done
-    other = look(raised=True)
-    outputs, found = done.outputs, other.outputs[0]
-    if second.is_higher(found, first):
-        outputs = (second.with_both(found, first), *other.outputs[1:])
-    compiled = done.compile_seconds + other.compile_seconds
-    return programs.Run(outputs, compiled, done.run_seconds + other.run_seconds)
+    for raised in second.looks(rows):
+        other = look(raised)
+        outputs, first, found = done.outputs, done.outputs[0], other.outputs[0]
+        if second.is_higher(found, first):
+            outputs = (second.with_both(found, first), *other.outputs[1:])
+        compiled = done.compile_seconds + other.compile_seconds
+        done = programs.Run(outputs, compiled, done.run_seconds + other.run_seconds)
+    return done
 
 
 def run(function: Callable[..., Any], rows: Rows, *arguments: Any, **static: Any) -> programs.Run:

@@ -1,14 +1,15 @@
-"""A second look, where an ascent may have ended at the lower of two maxima.
+"""Further looks, where an ascent may have ended at the lower of two maxima.
 
 A law's dispersion and random effects compete for one spread. In few rows the log-likelihood can
 have a maximum where the dispersion makes all of it, with a variance at zero, and another one where
-random effects do; and where every row is a level of its own nothing else tells them apart. The
-first ascent starts from moments, the second one from random effects as large as they may be
-(`ascent.start`); what it finds counts if it is higher.
+random effects do; and where every row is a level of its own nothing else tells them apart.
 
-Laws without a dispersion are looked at again where a variance is zero and most groups have no event
-(`ascent.sparse`): with five events in a hundred rows one data set in fifty has a higher maximum of
-Laplace's log-likelihood at standard deviations of 1 to 5, where peers that start from 1 end.
+Where most groups have no event (`ascent.sparse`) any law's log-likelihood, as Laplace has it, can
+have a maximum at zero and a higher one at standard deviations of 1 to 5, where peers that start
+from 1 end: one data set in fifty with five events in a hundred rows.
+
+The first ascent starts from moments, the others from larger random effects (`ascent.start`); what
+they find counts if it is higher.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from jaxglmm import status
 from jaxglmm.ascent import Estimate
 from jaxglmm.ascent.least_squares import suits
 from jaxglmm.ascent.sparse import can_be_sparse, disperses
+from jaxglmm.ascent.start import TO_A_UNIT, TO_THE_LIMIT
 from jaxglmm.control import Control
 from jaxglmm.rows import Rows
 
@@ -45,9 +47,18 @@ def may_look_again(rows: Rows, num_levels: Sequence[int], num_rows: int, control
     """
     if rows.by_pseudo_data or control.staged:
         return False
+    return _compete(rows, num_levels, num_rows) or can_be_sparse(rows)
+
+
+def _compete(rows: Rows, num_levels: Sequence[int], num_rows: int) -> bool:
+    """Whether a dispersion and random effects may do so."""
     few = num_rows <= (_MOST_ALONE if _are_alone(num_levels, num_rows) else _MOST_ROWS)
-    compete = disperses(rows.family) and rows.num_theta > 0 and few and not suits(rows)
-    return compete or can_be_sparse(rows)
+    return disperses(rows.family) and rows.num_theta > 0 and few and not suits(rows)
+
+
+def looks(rows: Rows) -> tuple[int, ...]:
+    """How far random effects are raised each time (`ascent.start`)."""
+    return (TO_A_UNIT, TO_THE_LIMIT) if can_be_sparse(rows) else (TO_THE_LIMIT,)
 
 
 def _are_alone(num_levels: Sequence[int], num_rows: int) -> bool:
@@ -55,13 +66,18 @@ def _are_alone(num_levels: Sequence[int], num_rows: int) -> bool:
     return max(num_levels, default=0) >= num_rows
 
 
-def unsettled(num_levels: Sequence[int], num_rows: int, estimate: Estimate) -> np.ndarray:
-    """Which ascents (one, or along a model axis) ended where another maximum may be higher."""
+def unsettled(
+    rows: Rows, num_levels: Sequence[int], num_rows: int, estimate: Estimate
+) -> np.ndarray:
+    """Which ascents (one, or along a model axis) ended where another maximum may be higher; the
+    first arguments are those of `may_look_again`."""
     code = np.asarray(estimate.status)
-    at_zero = (code == status.CONVERGED_BOUNDARY) & np.asarray(estimate.singular)
-    if estimate.sparse is not None:
-        return at_zero & np.asarray(estimate.sparse)
-    return np.isin(code, status.PLAIN) if _are_alone(num_levels, num_rows) else at_zero
+    found = (code == status.CONVERGED_BOUNDARY) & np.asarray(estimate.singular)
+    if _are_alone(num_levels, num_rows):
+        found = np.isin(code, status.PLAIN)
+    if not _compete(rows, num_levels, num_rows):
+        found = found & np.asarray(estimate.sparse)
+    return found
 
 
 def is_higher(second: Estimate, first: Estimate) -> np.ndarray:

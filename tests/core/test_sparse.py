@@ -67,10 +67,11 @@ def test_levels_without_any_event_and_levels_without_anything_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "may"), [("poisson", False), ("nbinom2", True), ("gaussian", True)]
+    ("family", "disperse", "sparse"),
+    [("poisson", False, True), ("nbinom2", True, True), ("gaussian", True, False)],
 )
-def test_laws_with_a_dispersion(family: str, may: bool) -> None:
+def test_which_laws_these_are(family: str, disperse: bool, sparse: bool) -> None:
     law = families.get(family)
     problem = make_problem(np.ones(24), np.ones((24, 1)), law, [grouping(CODES, np.ones((24, 1)))])
-    assert disperses(law) is may
-    assert can_be_sparse(arrange(problem)) is not may
+    assert disperses(law) is disperse
+    assert can_be_sparse(arrange(problem)) is sparse

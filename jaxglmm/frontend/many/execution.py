@@ -143,7 +143,7 @@ class _Run:
         with jax.enable_x64(True):
             program = programs.ready(
                 self.work.program,
-                (*shared, given, np.int64(0), *self._raised(False)),
+                (*shared, given, np.int64(0), *self._raised(0)),
                 num_nodes=self.work.rows.family.num_nodes,
                 device=None if default else device,
                 options=self.work.options if device.platform == "cpu" else {},
@@ -151,9 +151,9 @@ class _Run:
             )
             return program, jax.device_put(shared, device)
 
-    def _raised(self, raised: bool) -> tuple[np.bool_, ...]:
-        """Arguments for programs that take whether starts are raised."""
-        return () if self._aside is None else (np.bool_(raised),)
+    def _raised(self, raised: int) -> tuple[np.int32, ...]:
+        """Arguments for programs that take how far starts are raised."""
+        return () if self._aside is None else (np.int32(raised),)
 
     def all(
         self, ready: dict[Any, Any], workers: list[Any], turns: list[range], report: Progress
@@ -201,7 +201,7 @@ class _Run:
         given: Any,
         count: int,
         *,
-        raised: bool = False,
+        raised: int = 0,
     ) -> Any:
         """What the program makes of the first `count` models of a micro-batch, in NumPy."""
         program, shared = ready
@@ -213,7 +213,7 @@ class _Run:
         if self._aside is None:
             return
         work = self.work
-        found = second.unsettled(work.num_levels, work.num_rows, outcome.estimate)
+        found = second.unsettled(work.rows, work.num_levels, work.num_rows, outcome.estimate)
         which = np.flatnonzero(found[: stop - start])
         self._aside.put(start + which, jax.tree.map(lambda leaf: leaf[which], given))
 
@@ -237,9 +237,15 @@ class _Run:
         """Fit models from raised starts, and keep what is higher."""
         if waiting is None:
             return
+        for raised in second.looks(self.work.rows):
+            self._look(ready, device, waiting, raised)
+
+    def _look(
+        self, ready: tuple[Callable[..., Any], Any], device: Any, waiting: Waiting, raised: int
+    ) -> None:
         places = waiting.places
         with jax.enable_x64(True):
-            outcome = self._run(ready, device, waiting.given, len(places), raised=True)
+            outcome = self._run(ready, device, waiting.given, len(places), raised=raised)
         outcome = jax.tree.map(lambda leaf: leaf[: len(places)], outcome)
         first = jax.tree.unflatten(self._tree, [leaf[places] for leaf in self._leaves]).estimate
         higher = second.is_higher(outcome.estimate, first)

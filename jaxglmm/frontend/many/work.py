@@ -53,7 +53,7 @@ class AbstractWork(abc.ABC):
 
     @property
     def takes_raised(self) -> bool:
-        """Whether the program takes, after the count, whether its starts are raised: what it fits
+        """Whether the program takes, after the count, how far its starts are raised: what it fits
         may be looked at again."""
         return False
 
