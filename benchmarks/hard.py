@@ -1,6 +1,7 @@
 """The hard cases: 30,000 fits over the grid of `grid.py`, and the best of 20 starts on a sample.
 
-    python -m benchmarks.hard [--limit N] [--cells TEXT ...] [--responses 75] [--starts 500]
+    python -m benchmarks.hard [--limit N] [--cells TEXT ...] [--sampled] [--responses 75]
+        [--starts 500]
 
 Every cell is one batch. Counted are the statuses, estimates that are not finite under "converged",
 and failures ("max_iterations", "nonfinite"), each of which is then fitted from 20 starts: it counts
@@ -195,6 +196,9 @@ def main() -> None:
     parser.add_argument(
         "--cells", nargs="+", metavar="TEXT", help="cells whose names have them all"
     )
+    parser.add_argument(
+        "--sampled", action="store_true", help="cells of the sample alone"
+    )
     parser.add_argument("--missing", action="store_true", help="cells without a row alone")
     parser.add_argument("--responses", type=int, default=75, help="of a cell")
     parser.add_argument("--starts", type=int, default=500, help="converged fits of all cells")
@@ -206,6 +210,8 @@ def main() -> None:
 
     every = list(grid.cells())
     chosen = [c for c in every if all(text in c.name for text in options.cells or ())]
+    if options.sampled:
+        chosen = list(filter(is_sampled, chosen))
     if options.missing:
         stored = store.read(options.out, "hard")
         known = {row["cell"] for row in stored[1]} if stored else set()
