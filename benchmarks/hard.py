@@ -196,9 +196,7 @@ def main() -> None:
     parser.add_argument(
         "--cells", nargs="+", metavar="TEXT", help="cells whose names have them all"
     )
-    parser.add_argument(
-        "--sampled", action="store_true", help="cells of the sample alone"
-    )
+    parser.add_argument("--sampled", action="store_true", help="cells of the sample alone")
     parser.add_argument("--missing", action="store_true", help="cells without a row alone")
     parser.add_argument("--responses", type=int, default=75, help="of a cell")
     parser.add_argument("--starts", type=int, default=500, help="converged fits of all cells")

@@ -16,8 +16,8 @@ from jaxglmm.predictor import reduce
 from jaxglmm.rows import Rows
 
 _MOST = 0.75
-"""Of the levels. Of nine designs with two events in a hundred rows to one in ten (200 data sets
-each), none with fewer than 85 % had a second maximum."""
+"""Of the levels, with a margin: of 1,718 data sets of nine designs, with two events in a hundred
+rows to two in ten, 71 had a higher maximum than that at zero, all of them with 85 % or more."""
 
 _LOWEST = {"count": 0.0, "positive_count": 1.0, "binomial": 0.0, "ordinal": 0.0}
 
@@ -28,14 +28,18 @@ def disperses(family: AbstractFamily) -> bool:
 
 
 def can_be_sparse(rows: Rows) -> bool:
-    """Whether the law has an end of its support where responses gather."""
-    return rows.family.support in _LOWEST and rows.num_theta > 0
+    """Whether these are counts, numbers of successes or categories, and the law has nothing of its
+    own for zeros."""
+    family = rows.family
+    return family.support in _LOWEST and "zi" not in family.components and rows.num_theta > 0
 
 
 def is_sparse(rows: Rows) -> Array:
     """Whether all responses of most levels of some factor are at one end of the support."""
     found = jnp.asarray(False)
     counted = rows.multiplier > 0
+    if rows.family.support == "binomial":
+        counted = counted & (rows.weight > 0)  # a row without trials says nothing
     ends = [counted & (rows.y != end) for end in _ends(rows)]
     for k in range(len(rows.groupings)):
         present = _any(rows, k, counted)
@@ -48,7 +52,7 @@ def is_sparse(rows: Rows) -> Array:
 
 
 def _ends(rows: Rows) -> tuple[Array | float, ...]:
-    """Those of each row's support that it has."""
+    """The ends of the support where responses gather, by row or of all."""
     lowest = _LOWEST[rows.family.support]
     if rows.family.support == "binomial":
         return lowest, rows.weight

@@ -116,13 +116,15 @@ def _raised(
     phi: Array,
     raised: Array,
 ) -> tuple[tuple[Array, ...], Array]:
-    """Standard deviations of a unit at least; or of `_RAISED` errors of a row, and next to none of
-    the spread left to the dispersion."""
+    """Standard deviations of a unit at least; or of `_RAISED` errors of a row of weight one, and
+    next to none of the spread left to the dispersion."""
     far = raised == TO_THE_LIMIT
+    there = (rows.multiplier > 0).astype(rows.dtype)
+    of_one = total(rows, there) / jnp.maximum(total(rows, rows.multiplier), 1e-30)
 
     def least(k: int, z: Array, a: int) -> Array:
-        unit = row_error(rows, reduce(rows, k, rows.multiplier * z * z))
-        return jnp.where(far, _RAISED * row_error(rows, reduce(rows, k, z * z * weights[a])), unit)
+        error = row_error(rows, of_one * reduce(rows, k, z * z * weights[a]))
+        return jnp.where(far, _RAISED * error, row_error(rows, reduce(rows, k, there * z * z)))
 
     factors = range(len(rows.groupings))
     large = [by_column(rows, k, functools.partial(least, k)) for k in factors]

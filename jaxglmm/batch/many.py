@@ -83,7 +83,7 @@ def maximise_many(
         control: settings of the optimiser, static.
         first: parameters to start all from; None for starting values of their own. Judgements of
             what is small and what is far are then relative to the response of `rows`.
-        raised: how far starting values of their own are (`ascent.start`); one for all.
+        raised: how far starting values of their own are raised (`ascent.start`); one for all.
         width: number of lanes that iterate together, static. No estimate depends on it.
 
     A model that fails has its status and disturbs no other.

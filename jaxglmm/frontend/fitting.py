@@ -87,7 +87,7 @@ def _maximised(
     done = look(0)
     if not again or not second.unsettled(rows, num_levels, number, done.outputs[0]):
         return done
-    for raised in second.looks(rows):
+    for raised, _ in second.looks(done.outputs[0]):
         other = look(raised)
         outputs, first, found = done.outputs, done.outputs[0], other.outputs[0]
         if second.is_higher(found, first):

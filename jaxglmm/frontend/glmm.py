@@ -107,8 +107,9 @@ def glmm(
         subset: boolean array or column: rows to keep.
         start: parameters to start from, `Params` or a dict of beta, theta and phi. None for
             moments of the data; where a law with a dispersion then ends at a variance of zero on
-            at most 200 rows, or every row is a level of its own, for large random effects too: the
-            higher maximum counts.
+            at most 200 rows, or every row is a level of its own, for large random effects too, and
+            where counts, successes or categories end at one while most groups have no event, for
+            a standard deviation of 1 as well: the highest maximum counts.
         priors: {name: density}, penalties of the log-likelihood: `jaxglmm.priors.Normal(0, 2.5)`
             and its like, or a function that returns log-densities. Names are those of
             `Control.fixed`; "fixed" is every coefficient of the main formula but the intercept,

@@ -4,9 +4,9 @@ A law's dispersion and random effects compete for one spread. In few rows the lo
 have a maximum where the dispersion makes all of it, with a variance at zero, and another one where
 random effects do; and where every row is a level of its own nothing else tells them apart.
 
-Where most groups have no event (`ascent.sparse`) any law's log-likelihood, as Laplace has it, can
-have a maximum at zero and a higher one at standard deviations of 1 to 5, where peers that start
-from 1 end: one data set in fifty with five events in a hundred rows.
+Where most groups have no event (`ascent.sparse`) the log-likelihood of counts, successes and
+categories, as Laplace has it, can have a maximum at a variance of zero and a higher one at standard
+deviations of 1 and more, where peers that start from 1 end.
 
 The first ascent starts from moments, the others from larger random effects (`ascent.start`); what
 they find counts if it is higher.
@@ -56,9 +56,11 @@ def _compete(rows: Rows, num_levels: Sequence[int], num_rows: int) -> bool:
     return disperses(rows.family) and rows.num_theta > 0 and few and not suits(rows)
 
 
-def looks(rows: Rows) -> tuple[int, ...]:
-    """How far random effects are raised each time (`ascent.start`)."""
-    return (TO_A_UNIT, TO_THE_LIMIT) if can_be_sparse(rows) else (TO_THE_LIMIT,)
+def looks(first: Estimate) -> list[tuple[int, np.ndarray]]:
+    """How far random effects are raised each time (`ascent.start`), and for which models."""
+    every = np.ones(np.shape(first.status), bool)
+    sparse = np.zeros_like(every) if first.sparse is None else np.asarray(first.sparse)
+    return [(raised, of) for raised, of in ((TO_A_UNIT, sparse), (TO_THE_LIMIT, every)) if of.any()]
 
 
 def _are_alone(num_levels: Sequence[int], num_rows: int) -> bool:
@@ -72,16 +74,14 @@ def unsettled(
     """Which ascents (one, or along a model axis) ended where another maximum may be higher; the
     first arguments are those of `may_look_again`."""
     code = np.asarray(estimate.status)
-    found = (code == status.CONVERGED_BOUNDARY) & np.asarray(estimate.singular)
-    if _are_alone(num_levels, num_rows):
-        found = np.isin(code, status.PLAIN)
+    at_zero = (code == status.CONVERGED_BOUNDARY) & np.asarray(estimate.singular)
     if not _compete(rows, num_levels, num_rows):
-        found = found & np.asarray(estimate.sparse)
-    return found
+        return at_zero & np.asarray(estimate.sparse)
+    return np.isin(code, status.PLAIN) if _are_alone(num_levels, num_rows) else at_zero
 
 
 def is_higher(second: Estimate, first: Estimate) -> np.ndarray:
-    """Whether the second ascent, which began elsewhere, ended at a higher maximum."""
+    """Whether another ascent, which began elsewhere, ended at a higher maximum."""
     risen = _maximised(second) - _maximised(first) > _SAME
     return np.isin(second.status, status.PLAIN) & risen
 
@@ -92,7 +92,7 @@ def _maximised(estimate: Estimate) -> np.ndarray:
 
 
 def with_both(second: Estimate, first: Estimate) -> Estimate:
-    """The second estimate; its counts are those of both ascents."""
+    """The second estimate, which is higher; its counts are those of both ascents."""
     counts: dict[str, Any] = {
         name: np.asarray(getattr(second, name)) + np.asarray(getattr(first, name))
         for name in ("iterations", "passes")

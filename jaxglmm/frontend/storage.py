@@ -144,6 +144,8 @@ def _numbers(fit: GLMM) -> dict[str, np.ndarray]:
     numbers |= {"hessian": e.hessian, "covariance": solution.covariance}
     if e.log_prior is not None:
         numbers["log_prior"] = np.asarray(e.log_prior)
+    if e.sparse is not None:
+        numbers["sparse"] = np.asarray(e.sparse)
     numbers |= {"natural": solution.natural.values, "jacobian": solution.natural.jacobian}
     numbers |= {"at_bound": solution.at_bound}
     for k, u in enumerate(e.u):
@@ -161,6 +163,7 @@ def _read_numbers(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Fitt
         hessian=arrays["hessian"],
         flat=np.asarray(smallest_eigenvalue(arrays["hessian"]) < FLAT),
         log_prior=arrays.get("log_prior"),
+        sparse=arrays.get("sparse"),
         **{name: arrays[name] for name in _SCALARS},
     )
     return Fitted(

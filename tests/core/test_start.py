@@ -11,7 +11,7 @@ from scipy import linalg
 from jaxglmm import families, status
 from jaxglmm.ascent.objective import LaplaceObjective
 from jaxglmm.ascent.shared import Columns, shared_squares
-from jaxglmm.ascent.start import start
+from jaxglmm.ascent.start import TO_A_UNIT, TO_THE_LIMIT, start
 from jaxglmm.design import Problem, make_problem
 from jaxglmm.factor import choose
 from jaxglmm.params import Params
@@ -211,3 +211,18 @@ def test_no_step_leaves_a_law_far_behind():
     objective = LaplaceObjective(rows, choose(rows))
     assert objective.reach(jnp.asarray([9.0, -5.0, -3.0])) == pytest.approx(1 / 3)
     assert objective.reach(jnp.asarray([9.0, -5.0, 0.5])) == 1.0
+
+
+@pytest.mark.parametrize("weight", [1.0, 100.0, 0.01])
+def test_raised_starts(weight: float) -> None:
+    """To a standard deviation of 1, and to three errors of a row, whatever rows weigh."""
+    problem = simulated("poisson", crossed(60, 10), sds=(0.1,))
+    problem = problem.replace(weights=np.full(60, weight))
+    with jax.enable_x64(True):
+        rows = arrange(problem)
+        own, unit, far = (start(rows, np.int32(k)).params for k in (0, TO_A_UNIT, TO_THE_LIMIT))
+        beta, mean = own.beta, np.asarray(problem.y).mean()
+    assert float(own.theta[0]) < 1.0
+    np.testing.assert_allclose(unit.theta, 1.0, rtol=1e-12)
+    assert 0.7 < float(far.theta[0]) / (3.0 / np.sqrt(mean)) < 1.3
+    np.testing.assert_array_equal(beta, unit.beta)

@@ -13,7 +13,8 @@ import pytest
 
 import jaxglmm as jg
 from jaxglmm.ascent import maximise_rows, start
-from jaxglmm.frontend import programs, second
+from jaxglmm.ascent.start import TO_A_UNIT, TO_THE_LIMIT
+from jaxglmm.frontend import fitting, programs, second
 from jaxglmm.frontend.many.aside import Aside
 from jaxglmm.rows import Rows, arrange
 
@@ -158,9 +159,40 @@ def test_few_events_beside_other_starts(family: str) -> None:
     again = own > first.log_likelihood + 1e-3
     assert again.any() and np.all(first.sparse[again])
     model = int(np.flatnonzero(again)[0])
+    in_sevens = jg.fit_many(BY_GROUPS, data, responses=Y, family=family, chunk=7, progress=False)
+    assert_same_bits(found, in_sevens)
     single = jg.glmm(BY_GROUPS, data.assign(y=Y[model]), family)
     assert single.status == found.status[model]
     assert single.log_likelihood == pytest.approx(found.log_likelihood[model], abs=1e-8)
+
+
+def ascents(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How far the starts of all fits to come are raised."""
+    made, run = [], fitting.run
+
+    def counted(function: object, rows: Rows, given: object, raised: object, **static: object):
+        made.append(int(raised))
+        return run(function, rows, given, raised, **static)
+
+    monkeypatch.setattr(fitting, "run", counted)
+    return made
+
+
+def test_who_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts at a variance of zero, and of these those with few events."""
+    data, _ = few_events()
+    made, row = ascents(monkeypatch), np.arange(100)
+    every_group, few = np.where(row % 5 == 0, 1.0, 0.0), np.where(row % 25 == 0, 1.0, 0.0)
+    cases = (
+        (data.assign(y=every_group), "converged_boundary", [0]),
+        (data.assign(y=few), "converged_boundary", [0, TO_A_UNIT, TO_THE_LIMIT]),
+        (data.assign(y=7.0 * few), "converged", [0]),
+        (data.assign(y=7.0 * few, g=row), "converged", [0]),
+    )
+    for table, status, expected in cases:
+        found = jg.glmm("y ~ 1 + (1 | g)", table, "poisson")
+        assert (found.status, made) == (status, expected)
+        made.clear()
 
 
 def test_a_start_that_is_given_is_the_only_one() -> None:

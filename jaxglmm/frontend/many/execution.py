@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from jaxglmm.ascent import Estimate
 from jaxglmm.control import Control
 from jaxglmm.frontend import programs, second
 from jaxglmm.frontend.checks import machine_memory
@@ -237,18 +238,28 @@ class _Run:
         """Fit models from raised starts, and keep what is higher."""
         if waiting is None:
             return
-        for raised in second.looks(self.work.rows):
-            self._look(ready, device, waiting, raised)
+        for raised, of in second.looks(self._estimate(waiting.places)):
+            self._look(ready, device, waiting, raised, of)
+
+    def _estimate(self, places: np.ndarray) -> Estimate:
+        """What is kept of these models so far."""
+        return jax.tree.unflatten(self._tree, [leaf[places] for leaf in self._leaves]).estimate
 
     def _look(
-        self, ready: tuple[Callable[..., Any], Any], device: Any, waiting: Waiting, raised: int
+        self,
+        ready: tuple[Callable[..., Any], Any],
+        device: Any,
+        waiting: Waiting,
+        raised: int,
+        of: np.ndarray,
     ) -> None:
+        """Fit models from one raised start, and keep what is higher of those it is for."""
         places = waiting.places
         with jax.enable_x64(True):
             outcome = self._run(ready, device, waiting.given, len(places), raised=raised)
         outcome = jax.tree.map(lambda leaf: leaf[: len(places)], outcome)
-        first = jax.tree.unflatten(self._tree, [leaf[places] for leaf in self._leaves]).estimate
-        higher = second.is_higher(outcome.estimate, first)
+        first = self._estimate(places)
+        higher = of & second.is_higher(outcome.estimate, first)
         outcome = outcome._replace(estimate=second.with_both(outcome.estimate, first))
         for whole, leaf in zip(self._leaves, jax.tree.leaves(outcome), strict=True):
             whole[places[higher]] = leaf[higher]
