@@ -42,7 +42,8 @@ _MAX_VARIANCE = 2.0  # beyond it the expansion of the mean in the random effects
 _LEAST_SHARE = 1 / 3  # of a marginal variance to the conditional one
 _SPREAD = 0.75  # of the variance of transformed counts is not that of their law, in the mean row
 _REWEIGHTED = 3  # times, which settles a variance that is large beside the law's
-_RAISED = 3.0  # errors of a row are large for random effects
+_RAISED = 3.0  # errors of a row are large for random effects,
+_NEXT_TO_NONE = 1e-3  # and so much of the spread leaves a dispersion little
 _LEAST_OWN = 0.05  # of the spread about the fixed effects is that of the rows themselves
 
 
@@ -130,7 +131,7 @@ def _raised(
     large = [by_column(rows, k, functools.partial(least, k)) for k in factors]
     larger = (jnp.where(raised > 0, jnp.maximum(a, b), a) for a, b in zip(sds, large, strict=True))
     if disperses(rows.family):
-        phi = jnp.where(far, _own_phi(rows, fitted, _LEAST_OWN, phi), phi)
+        phi = jnp.where(far, _own_phi(rows, fitted, _NEXT_TO_NONE, phi), phi)
     return tuple(larger), phi
 
 

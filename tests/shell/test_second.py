@@ -92,6 +92,19 @@ def test_effects_of_rows_beside_a_dispersion() -> None:
     assert found.status == "converged_boundary" and found.family_parameters["phi"] < 1e-6
 
 
+def test_a_dispersion_that_hardly_any_start_takes_away() -> None:
+    """From a twentieth of the spread it grows again; there is a higher maximum where it is zero."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=100)
+    mu = np.exp(0.4 * x + rng.normal(size=(400, 100)))
+    y = (mu * rng.gamma(2.0, 0.5, mu.shape))[257]
+    found = jg.glmm(
+        BY_ROWS, pd.DataFrame({"x": x, "h": np.arange(100), "y": y}), "gamma", link="log"
+    )
+    assert found.log_likelihood > float(one_ascent(found).log_likelihood) + 0.3
+    assert found.status == "converged_boundary" and found.family_parameters["phi"] < 1e-6
+
+
 @pytest.mark.parametrize(
     ("formula", "models"), [(BY_GROUPS, (TWO_BY_GROUPS, 2, 4)), (BY_ROWS, (TWO_BY_ROWS, 1, 25))]
 )
