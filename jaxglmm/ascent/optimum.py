@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxglmm import curvature, status
+from jaxglmm.ascent.alone import can_be_alone, is_alone
 from jaxglmm.ascent.climb import Ends, rounding
 from jaxglmm.ascent.estimate import Estimate
 from jaxglmm.ascent.least_squares import LeastSquaresRoute, suits
@@ -150,7 +151,10 @@ def estimate(rows: Rows, begin: Start, end: Maximum, ended: Ends) -> Estimate:
     separated = _is_separated(rows.random_only, begin, params, u, curved)
     unknown = _is_unknown(begin, curved)
     flat = least < _FLAT
-    code = _status(end, flat | ~jnp.all(known), separated, singular, limit, pole, unknown)
+    untold = flat | ~jnp.all(known)
+    if can_be_alone(rows.family):
+        untold = untold | is_alone(rows)
+    code = _status(end, untold, separated, singular, limit, pole, unknown)
     prior = None if rows.prior is None else log_prior(rows, params)
     value = end.value if prior is None else end.value - prior
     return Estimate(
@@ -258,7 +262,7 @@ def _is_singular(rows: Rows, params: Params, u: Effects) -> Array:
 
 def _status(
     end: Maximum,
-    flat: Array,
+    untold: Array,
     separated: Array,
     singular: Array,
     limit: Array,
@@ -267,7 +271,7 @@ def _status(
 ) -> Array:
     finite = jnp.isfinite(end.value) & jnp.all(jnp.isfinite(end.gradient))
     code = jnp.asarray(status.CONVERGED)
-    code = jnp.where(flat, status.RANK_DEFICIENT, code)
+    code = jnp.where(untold, status.RANK_DEFICIENT, code)
     code = jnp.where(singular | (limit == BOUNDARY), status.CONVERGED_BOUNDARY, code)
     code = jnp.where(unknown, status.RANK_DEFICIENT, code)
     code = jnp.where(~end.certified, status.MAX_ITERATIONS, code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxglmm import status as codes
+from jaxglmm.ascent.alone import can_be_alone
 from jaxglmm.families.base import BOUNDARY
 from jaxglmm.frontend import tables
 
@@ -32,6 +33,8 @@ def remarks(fit: GLMM, code: int) -> str:
             f" Every row has a single trial, which says nothing of {fit.family.phi_names[0]}: "
             "'binomial' is the same model without it."
         )
+    if code == codes.RANK_DEFICIENT:
+        found += _alone(fit)
     if fit.labels.dropped:
         found += f" Dropped columns: {', '.join(fit.labels.dropped)}."
     return found
@@ -53,6 +56,26 @@ def _separated(fit: GLMM) -> str:
 def _has_single_trials(fit: GLMM) -> bool:
     law = fit.family
     return bool(law.weight_role == "trials" and law.phi_names and np.all(fit.problem.trials <= 1))
+
+
+def _alone(fit: GLMM) -> str:
+    """The factors whose levels have one response each where that tells next to nothing of them."""
+    if not can_be_alone(fit.family):
+        return ""
+    counted = np.asarray(fit.counted)
+    if fit.family.weight_role == "trials" and np.any(fit.problem.trials > 1):
+        return ""
+    alone = [
+        f"'{name}'"
+        for name, grouping in zip(fit.labels.groups, fit.problem.groupings, strict=True)
+        if np.bincount(np.asarray(grouping.codes)[counted]).max(initial=0) <= 1
+    ]
+    if not alone:
+        return ""
+    return (
+        f" Each level of {' and '.join(alone)} has one response, which tells next to nothing of "
+        "random effects: leave them out."
+    )
 
 
 def _at_bounds(found: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import jaxglmm as jg
@@ -136,3 +137,23 @@ def test_single_trials_say_nothing_of_their_correlation() -> None:
     assert "nothing of phi: 'binomial' is the same model" in fit.status_message
     plain = jg.glmm(FIXED, bits, "binomial")
     np.testing.assert_allclose(fit.log_likelihood, plain.log_likelihood, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("family", "seed"), [("binomial", 2), ("cumulative", 5)])
+def test_one_response_a_level_tells_nothing_of_a_variance(family: str, seed: int) -> None:
+    """Alone and in a batch; a missing response of each pair leaves one."""
+    rng = np.random.default_rng(seed)
+    x, b = rng.normal(size=60), 2.0 * rng.normal(size=30)
+    eta = x - 1.0 + np.repeat(b, 2)
+    y = (rng.random(60) < 1 / (1 + np.exp(-eta))).astype(float)
+    row = np.arange(60)
+    data = pd.DataFrame({"x": x, "y": y, "pair": row // 2, "row": row})
+    if family == "cumulative":
+        data["y"] = data["y"] + (rng.random(60) < 0.3)
+    alone = jg.glmm("y ~ x + (1 | row)", data, family)
+    assert alone.status == "rank_deficient" and alone.converged
+    assert "Each level of 'row' has one response" in alone.status_message
+    both = data["y"].to_numpy(float)
+    first = np.where(row % 2 == 0, both, np.nan)
+    batch = jg.fit_many("y ~ x + (1 | pair)", data, np.stack([both, first]), family=family)
+    assert batch.status[1] == "rank_deficient" != batch.status[0]
