@@ -319,7 +319,7 @@ def _solve_jvp(
     psi = flatten(params)
     share, d_share = share_of(rows, rows.num_fixed), share_of(d_rows, rows.num_fixed)
     d_held = None if d_share is None else d_share.values
-    d_value, d_gradient = _moved(rows, factor, psi, u, (d_rows, d_held))
+    d_value, d_gradient = _tangents(rows, factor, psi, u, (d_rows, d_held))
     s = curvature.spectrum(-est.hessian)
     # A beta inside is no unknown of G: the inverse in all parameters has that in psi as a block.
     d_free = d_gradient if share is None else share.pull(d_gradient)
@@ -340,7 +340,7 @@ def _log_prior(rows: Rows, psi: Array) -> Array:
     return log_prior(rows, unflatten(psi, rows))
 
 
-def _moved(
+def _tangents(
     rows: Rows, factor: AbstractFactor, psi: Array, u: Effects, tangents: tuple[Rows, Array | None]
 ) -> tuple[Array, Array]:
     """Tangents of what is maximised and its gradient, the free parameters being where they are."""

@@ -179,6 +179,44 @@ def test_few_events_beside_other_starts(family: str) -> None:
     assert single.log_likelihood == pytest.approx(found.log_likelihood[model], abs=1e-8)
 
 
+@functools.cache
+def found_again() -> tuple[int, ...]:
+    """Some responses of `few_events` that a second ascent explains better."""
+    data, Y = few_events()
+    found = jg.fit_many(BY_GROUPS, data, responses=Y, family="binomial", progress=False)
+    first = climbed(found, Y, None).log_likelihood
+    return tuple(np.flatnonzero(found.log_likelihood > first + 1e-3)[:3])
+
+
+def test_few_events_in_parts_of_a_table() -> None:
+    data, Y = few_events()
+    which = (*found_again(), 0)
+    table = pd.concat([data.assign(y=Y[model], part=str(model)) for model in which])
+    found = jg.fit_many(BY_GROUPS, table, by="part", family="binomial", progress=False)
+    for model, value, status in zip(which, found.log_likelihood, found.status, strict=True):
+        single = jg.glmm(BY_GROUPS, data.assign(y=Y[model]), "binomial")
+        assert status == single.status
+        assert value == pytest.approx(single.log_likelihood, abs=1e-8)
+
+
+def test_few_events_and_missing_responses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row without an event is missing: what is left is as sparse."""
+    data, Y = few_events()
+    Y = Y[list(found_again())]
+    Y[np.arange(len(Y)), np.argmin(Y, axis=1)] = np.nan
+
+    def fit_all() -> jg.Batch:
+        return jg.fit_many(BY_GROUPS, data, responses=Y, family="binomial", progress=False)
+
+    found = fit_all()
+    for y, value, status in zip(Y, found.log_likelihood, found.status, strict=True):
+        single = jg.glmm(BY_GROUPS, data.assign(y=y), "binomial")
+        assert len(single.problem.y) == 99 and status == single.status
+        assert value == pytest.approx(single.log_likelihood, abs=1e-8)
+    monkeypatch.setattr(second, "looks", lambda _: [])
+    assert np.max(found.log_likelihood - fit_all().log_likelihood) > 1e-3
+
+
 def ascents(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How far the starts of all fits to come are raised."""
     made, run = [], fitting.run

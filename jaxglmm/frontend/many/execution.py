@@ -157,10 +157,10 @@ class _Run:
         return () if self._aside is None else (np.int32(raised),)
 
     def all(
-        self, ready: dict[Any, Any], workers: list[Any], turns: list[range], report: Progress
+        self, ready: dict[Any, Any], workers: list[Any], shares: list[range], report: Progress
     ) -> None:
         """Fit all models, those of a turn at once."""
-        left, busy = iter(turns), workers[: len(turns)]
+        left, busy = iter(shares), workers[: len(shares)]
         with ThreadPoolExecutor(len(busy)) as pool:
             running = [
                 pool.submit(self._work, ready[device], device, left, report) for device in busy
