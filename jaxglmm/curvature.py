@@ -176,6 +176,26 @@ def _inverse(M: Array, otherwise: Callable[[Spectrum], Array]) -> Array:
     )
 
 
+def independent(M: Array) -> Array:
+    """Which columns of X are no combinations of earlier ones, M = X'X: those of which more is left
+    beside these than rounding."""
+    of = _eliminate(M)
+    return where_rarely_needed(
+        ~(of.pivot > _SAFE), _one_by_one, of.scaled, jnp.ones(M.shape[:1], bool)
+    )
+
+
+def _one_by_one(scaled: Array) -> Array:
+    def step(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, kept = state
+        own = left[k, k] > _UNKNOWN
+        row = jnp.where(own, left[k] / jnp.where(own, left[k, k], 1.0), 0.0)
+        return left - left[:, k, None] * row, kept.at[k].set(own)
+
+    none = jnp.zeros(scaled.shape[:1], bool)
+    return lax.fori_loop(0, scaled.shape[0], step, (scaled, none))[1]
+
+
 class _Eliminated(NamedTuple):
     """D M D, D as in `Spectrum`, its inverse and the least of Cholesky's pivots, which is not
     positive, or NaN, where it is not positive definite."""

@@ -18,6 +18,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxglmm.ascent.climb import Climb
@@ -116,10 +117,11 @@ def suits(rows: Rows) -> bool:
 
 
 class _Read(NamedTuple):
-    """What the rows say, y being taken from `origin`."""
+    """What the rows say, y being taken from `origin`; `told` as in `BorderedFactor`."""
 
     of: profiled.Sums
     origin: Array
+    told: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,15 +131,16 @@ class LeastSquaresRoute(AbstractRoute):
     def prepare(self, rows: Rows, first: Params) -> Prepared:
         rows = _inside(rows)
         of = profiled.sums(rows, choose(rows), first.beta)
-        return Prepared(first.theta * jnp.exp(-first.phi[0]), zeros(rows), _Read(of, first.beta))
+        of, told = _told(rows, of)
+        read = _Read(of, first.beta, told)
+        return Prepared(first.theta * jnp.exp(-first.phi[0]), zeros(rows), read)
 
     def objective(self, rows: Rows, prepared: Prepared) -> ProfiledObjective:
         rows = _inside(rows)
         return ProfiledObjective(rows, choose(rows), prepared.sums.of)
 
     def maximum(self, rows: Rows, prepared: Prepared, end: Climb) -> Maximum:
-        of, origin = prepared.sums
-        return _maximum(_inside(rows), of.count, origin, end)
+        return _maximum(_inside(rows), prepared.sums, end)
 
 
 def _inside(rows: Rows) -> Rows:
@@ -146,8 +149,22 @@ def _inside(rows: Rows) -> Rows:
     return rows if rows.fixed_inside else inside
 
 
-def _maximum(rows: Rows, count: Array, origin: Array, end: Climb) -> Maximum:
-    t, curved, last = end.at.psi, end.curved, end.at.aside
+def _told(rows: Rows, of: profiled.Sums) -> tuple[profiled.Sums, Array]:
+    """The sums without columns of X that depend on others in the rows that count, and which these
+    are not. S would be singular with them; their rows of the Hessian are zero (`_maximum`)."""
+    factor = choose(rows)
+    if not isinstance(factor, BorderedFactor):
+        return of, jnp.ones(rows.X.shape[:1], bool)
+    told = factor.told(of.A)
+    *g, last = of.g
+    count = of.count + (jnp.sum(~told) if factor.integrated else 0)
+    A, last = factor.without(of.A, told), jnp.where(told[:, None], last, 0.0)
+    return of._replace(A=A, g=(*g, last), count=count), told
+
+
+def _maximum(rows: Rows, read: _Read, end: Climb) -> Maximum:
+    (count, origin, told), t = (read.of.count, read.origin, read.told), end.at.psi
+    curved, last = end.curved, end.at.aside
     phi = 0.5 * jnp.log(last.square / count)
     sigma = jnp.exp(phi)
     within, beta = end.at.u, origin
@@ -155,7 +172,9 @@ def _maximum(rows: Rows, count: Array, origin: Array, end: Climb) -> Maximum:
     if rows.fixed_inside:
         *within, more = end.at.u
         beta = origin + more[:, 0]
+        told_all = jnp.concatenate([told, jnp.ones(t.shape, bool)])
         information = _information(last.schur, curved.du[-1][:, :, 0])
+        information = jnp.where(told_all[:, None] & told_all[None, :], information, 0.0)
     k, p = t.shape[0], origin.shape[0]
     corner = 0.5 * (curved.logdet + curved.residual / sigma**2)
     precision = jnp.zeros((p + k + 1,) * 2, t.dtype)
@@ -171,10 +190,11 @@ def _maximum(rows: Rows, count: Array, origin: Array, end: Climb) -> Maximum:
     held = jnp.concatenate([~rows.free, jnp.zeros(k + 1, bool)])
     precision = jnp.where(held[:, None] & held[None, :], jnp.eye(p + k + 1), precision)
     none = jnp.zeros(p, t.dtype)
+    lost = jnp.sum(~told) if rows.method == "reml" else 0  # `inside.constant` counts these columns
     return Maximum(
         params=Params(beta, sigma * t, phi[None]),
         u=tuple(v / sigma for v in within),
-        value=end.at.value,
+        value=end.at.value - 0.5 * lost * np.log(2.0 * np.pi),
         gradient=jnp.concatenate([none, end.at.gradient / sigma, jnp.zeros(1, t.dtype)]),
         hessian=-precision.astype(t.dtype),
         certified=end.certified,

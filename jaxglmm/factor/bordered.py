@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxglmm import curvature
 from jaxglmm.arrays import add, plus
 from jaxglmm.factor import joined
 from jaxglmm.factor.base import AbstractFactor, Measured, pair_sums
@@ -105,6 +106,18 @@ class BorderedFactor(AbstractFactor):
         border = _each(lambda v: transpose_lambda(factors[:-1], v), A.border)
         held = jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype)
         return Bordered(inner, border, A.corner + jnp.diag(held))
+
+    def told(self, A: Bordered) -> Array:
+        """Which columns the rows that count tell of beside earlier ones; and those that are not
+        free, of which nothing is to be told."""
+        held = jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype)
+        return curvature.independent(A.corner + jnp.diag(held))
+
+    def without(self, A: Bordered, told: Array) -> Bordered:
+        """A without the columns that are not told, whose coefficients are zero then."""
+        border = tuple(jnp.where(told[:, None, None], C, 0.0) for C in A.border)
+        both = told[:, None] & told[None, :]
+        return Bordered(A.inner, border, jnp.where(both, A.corner, jnp.diag(~told)))
 
     def slopes(self, A: Bordered, factors: tuple[Array, ...], P: Inverse) -> tuple[Array, ...]:
         if self.integrated:

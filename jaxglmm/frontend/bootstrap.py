@@ -65,7 +65,8 @@ class Bootstrap:
 
         Args:
             level: of the limits.
-            method: "percentile" (quantiles of the replicates), "basic" (2 estimate - the opposite
+            method: "percentile" (quantiles of the replicates: of B of them the p-quantile is that
+                numbered (B + 1) p, interpolated), "basic" (2 estimate - the opposite
                 quantile), "studentised" (quantiles of the replicates in their own standard errors)
                 or "bca" (percentiles corrected for bias and acceleration; refits the model without
                 each level of its first grouping factor, of kind="cluster" the outermost, or each
@@ -246,7 +247,12 @@ def _of_batch(
 def _applied(statistic: Statistic, fitted: GLMM | Batch, values: np.ndarray) -> np.ndarray:
     """The statistic of parameters (model, param); (model, k)."""
     names, number = parameter_names(fitted.data, fitted.problem), len(values)
-    found = np.asarray(statistic(dict(zip(names, values.T, strict=True))), float)
+    try:
+        found = np.asarray(statistic(dict(zip(names, values.T, strict=True))), float)
+    except KeyError as error:
+        raise InputError(
+            f"statistic: there is no parameter {error}. They are {', '.join(names)}."
+        ) from error
     if found.ndim not in (1, 2) or found.shape[0] != number:
         raise InputError(
             f"statistic: of {number} models it gave an array of shape {found.shape}, but must give "

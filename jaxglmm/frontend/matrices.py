@@ -78,7 +78,9 @@ def model_data(
     encoded = _encode(parts, terms, columns, rows)
     given = designs.by_component(covariance, parts)
     random = groupings(terms, encoded, columns, rows, covariance=given, matrices=matrices)
-    fixed = _fixed(parts, encoded, beside_thresholds=family_support == "ordinal")
+    fixed = _fixed(
+        parts, encoded, at_rows["weights"], beside_thresholds=family_support == "ordinal"
+    )
     encoders = _encoders(random, encoded, fixed.independent, columns, uses, offset)
     read = response_to_draw if drawn else response_data
     response = _response(read, spec, columns, rows, family_support, weight_role, at_rows)
@@ -132,11 +134,18 @@ class _Fixed(NamedTuple):
 
 
 def _fixed(
-    parts: dict[str, FormulaSpec], encoded: dict[str, Encoded], *, beside_thresholds: bool
+    parts: dict[str, FormulaSpec],
+    encoded: dict[str, Encoded],
+    weights: np.ndarray | None,
+    *,
+    beside_thresholds: bool,
 ) -> _Fixed:
-    """The fixed columns of all components side by side; each has its own dependences."""
+    """The fixed columns of all components side by side; each has its own dependences, in the rows
+    whose weight is not zero."""
     of = {component: encoded[fixed_part(component)] for component in parts}
-    kept = [_independent(one.matrix, beside_thresholds) for one in of.values()]
+    some = weights is not None and bool(np.any(weights > 0)) and not np.all(weights > 0)
+    counted = weights > 0 if some and weights is not None else slice(None)
+    kept = [_independent(one.matrix[counted], beside_thresholds) for one in of.values()]
     dropped = [
         full_name(component, name)
         for (component, one), own in zip(of.items(), kept, strict=True)

@@ -52,7 +52,9 @@ class Power:
     @property
     def counts(self) -> dict[str, int]:
         """How many replicates were attempted, converged, converged on the boundary, and failed:
-        had no maximum, no standard error, or with "lrt" no maximum without the effects."""
+        had no maximum or no standard error, or with "lrt" no limit of the log-likelihood with or
+        without the effects, or a lower one with them. (A likelihood ratio is there under
+        separation too.)"""
         usable = np.isfinite(self.p_values)
         boundary = usable & (self.status == codes.NAMES[codes.CONVERGED_BOUNDARY])
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,7 +101,7 @@ class StudyResults:
         paths = [shard_path(self._folder, number) for number in numbers]
         if not paths:
             return None
-        tables = [pa.parquet.read_table(path) for path in paths]
+        tables = [_table_of(path) for path in paths]
         return pa.concat_tables(tables).unify_dictionaries().to_pandas()
 
     def __repr__(self) -> str:
@@ -116,6 +116,17 @@ class StudyResults:
             f"<StudyResults of {len(about.scenarios)} scenarios, {len(about.analyses)} analyses: "
             f"{number} of {len(about.scenarios) * about.num_replicates} replicates{missing}>"
         )
+
+
+def _table_of(path: Path) -> Any:
+    """A shard; an InputError if the file was damaged after it was written."""
+    try:
+        return pyarrow().parquet.read_table(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{str(path)!r} is damaged ({error}). Delete it and run the study again, which makes "
+            "the shards that are missing."
+        ) from error
 
 
 def _performance(

@@ -170,8 +170,9 @@ def opened(folder: Path) -> Manifest:
 def finished(folder: Path, manifest: Manifest) -> dict[int, dict[str, str]]:
     """The shards that are there, and the versions that made each."""
     found: dict[int, dict[str, str]] = {}
-    for path in sorted(folder.glob("shard-*.parquet")):
-        about = read_about(path)
+    for number in (shard.number for shard in manifest.shards):
+        path = shard_path(folder, number)
+        about = read_about(path) if path.exists() else None
         if about is None:  # not ours, or damaged by something else: it is made again
             continue
         if about["study"] != manifest.fingerprint:
@@ -179,8 +180,27 @@ def finished(folder: Path, manifest: Manifest) -> dict[int, dict[str, str]]:
                 f"{str(path)!r} is a shard of another study. Move it away, or give another "
                 "directory."
             )
-        found[int(path.stem.removeprefix("shard-"))] = about["versions"]
+        if about.get("shard", number) == number:  # or a copy of another one: it is made again
+            found[number] = about["versions"]
     return found
+
+
+def check_executor(executor: Any) -> None:
+    """Refuse what takes no tasks, and processes that are forked: of a process that has begun to
+    use JAX, which has threads, they hang."""
+    if executor is None:
+        return
+    if not callable(getattr(executor, "submit", None)):
+        raise InputError(
+            f"executor: expected an object with submit(function, ...), got {executor!r}. Give a "
+            "pool of concurrent.futures, Dask's or submitit's; None to work here."
+        )
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise InputError(
+            "executor: its processes are forked, and hang when they use JAX. Spawn them: "
+            "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+        )
 
 
 def check_versions(used: list[dict[str, str]], strict: bool) -> None:

@@ -67,6 +67,7 @@ def make_shard(spec: Spec, shard: Shard, folder: Path, fingerprint: str) -> Done
     }
     about = {
         "study": fingerprint,
+        "shard": shard.number,
         "versions": versions(),
         "seconds": round(time.perf_counter() - began, 3),
     }

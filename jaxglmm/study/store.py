@@ -22,6 +22,7 @@ from jaxglmm.families import AbstractFamily
 from jaxglmm.frontend import stored
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.params import Params
+from jaxglmm.study import own_code
 from jaxglmm.study.files import DESIGN, MANIFEST, write_whole
 from jaxglmm.study.scenario import Scenario
 from jaxglmm.study.spec import Parameter, Shard, Spec, cut
@@ -216,9 +217,10 @@ def _law_words(whose: str, law: AbstractFamily, own: list[str]) -> dict[str, Any
     words = {**stored.family_words(law), "link": stored.link_word(law.link)}
     if words["own_family"]:
         own.append(f"the family '{law.name}' of {whose}")
+        words["own_code"] = own_code.digest(law.base)
     if words["link"] is None:
         own.append(f"the link '{law.link.name}' of {whose}")
-        words["own_link"] = law.link.name
+        words["own_link"] = [law.link.name, own_code.digest(law.link)]
     return words
 
 
@@ -253,6 +255,7 @@ def _analysis_words(
         words["link"] = stored.link_word(link)
         if words["link"] is None:
             own.append(f"the link '{link.name}' of analysis '{name}'")
+            words["own_link"] = [link.name, own_code.digest(link)]
     words["arguments"] = stored.argument_words(rest, given, _WHERE)
     return {**words, "arrays": _kept(given, arrays)}
 

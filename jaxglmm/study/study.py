@@ -131,10 +131,12 @@ class Study:
             What is in the directory then, as `collect` has it.
 
         Raises:
-            InputError: a directory of another study, with the fields that differ.
+            InputError: a directory of another study, with the fields that differ; an executor of
+                processes that are forked.
             UnfinishedStudy: shards that could not be made (a full disk, a killed worker), with
                 their numbers and how to go on.
         """
+        work.check_executor(executor)
         folder = Path(directory)
         manifest = work.prepare(self._spec, folder)
         work.run(

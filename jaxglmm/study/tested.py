@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxglmm import status
 from jaxglmm.errors import InputError
 from jaxglmm.frontend.batch import Batch
 from jaxglmm.frontend.checks import check_choice
@@ -20,6 +21,7 @@ from jaxglmm.inference.wald import joint_test, wald
 from jaxglmm.study.plan import Plan
 
 METHODS = ("wald", "lrt")
+_WORSE = 1e-4  # in twice the log-likelihood: what two ends of one maximum may differ by
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,11 @@ class Test:
     def p_values(
         self, plan: Plan, responses: np.ndarray, progress: bool | None
     ) -> tuple[np.ndarray, Batch]:
-        """Of every response, NaN where a fit failed; and the batch of fits."""
+        """Of every response, NaN where there is no test; and the batch of fits.
+
+        Wald's needs a maximum. A ratio of likelihoods is there under separation too, which has a
+        limit; not where the larger model ended below the smaller one, at a lower maximum.
+        """
         batch = plan.fit(responses, progress)
         if self.method == "wald":
             return np.where(batch.converged, self._wald(batch), np.nan), batch
@@ -47,7 +53,8 @@ class Test:
         with np.errstate(invalid="ignore"):
             statistic = 2.0 * (batch.log_likelihood - null.log_likelihood)
         p = f_tail(np.maximum(statistic, 0.0), len(self.names))
-        return np.where(batch.converged & null.converged, p, np.nan), batch
+        known = _has_limit(batch) & _has_limit(null) & (statistic > -_WORSE)
+        return np.where(known, p, np.nan), batch
 
     def _wald(self, batch: Batch) -> np.ndarray:
         own = np.array(self.places)
@@ -56,6 +63,12 @@ class Test:
         if len(own) > 1:
             return joint_test(estimate, covariance)
         return wald(estimate[:, 0], covariance[:, 0, 0], 0.95).p_value
+
+
+def _has_limit(batch: Batch) -> np.ndarray:
+    """Which log-likelihoods are those of a maximum, or of separation."""
+    separated = batch.status == status.NAMES[status.SEPARATED]
+    return (batch.converged | separated) & np.isfinite(batch.log_likelihood)
 
 
 def test_of(plan: Plan, test: Any, method: str) -> Test:

@@ -225,6 +225,8 @@ def test_a_statistic_of_the_wrong_shape_is_refused() -> None:
     fit = models.fit("sleep")
     with pytest.raises(jg.InputError, match="statistic: of 1 models it gave"):
         fit.bootstrap(10, seed=1, statistic=lambda values: np.zeros(7))
+    with pytest.raises(jg.InputError, match="no parameter 'days'. They are Intercept"):
+        fit.bootstrap(10, seed=1, statistic=lambda values: values["days"])
     boot = jg.Bootstrap(
         fit, "parametric", ("a",), *([np.zeros(1)] * 2), np.zeros((3, 1)), np.zeros((3, 1)), {}, len
     )

@@ -244,6 +244,109 @@ def test_refusals(responses: np.ndarray, nothing_compiles: None, tmp_path: Path)
         jg.fit_many("~ x", design(), np.full((2, 60), 0.5), family="poisson")
     with pytest.raises(jg.InputError, match="'yy'"):
         jg.fit_many("~ x", design(), ["yy"])
+    with pytest.raises(jg.InputError, match="'log\\(y\\)' itself.*Transform the columns"):
+        jg.fit_many("log(y) ~ 1", design().assign(y=1.0), ["x"])
+    gaps = np.where(np.arange(60) == 7, np.nan, np.ones((2, 60)))
+    with pytest.raises(jg.InputError, match="2 models.*must not be missing.*row 7"):
+        jg.fit_many("~ x", design(), gaps, missing="raise")
+
+
+def test_what_models_have_beside_responses_is_as_many(nothing_compiles: None) -> None:
+    data, Y, three = design(), np.ones((5, 60)), np.ones((3, 60))
+    fit = models.fit("cbpp")
+    for name in ("offset", "weights"):
+        with pytest.raises(jg.InputError, match=f"{name} has 3 models, but there are 5"):
+            jg.fit_many("~ x", data, Y, **{name: three})
+        with pytest.raises(jg.InputError, match=f"{name} has 5 models, but there are 3"):
+            jg.fit_many("~ x", data, three, **{name: Y})
+        with pytest.raises(jg.InputError, match=f"{name} has 3 models, but there are 2"):
+            fit.refit_many(np.zeros((2, 56)), **{name: np.ones((3, 56))})
+    table = pd.DataFrame(Y[:3].T, columns=["a", "b", "c"])
+    with pytest.raises(jg.InputError, match="another order: model 0 is 'c', but 'a' there"):
+        jg.fit_many("~ x", data, table, weights=table[["c", "b", "a"]])
+
+
+def test_rows_in_another_order_are_refused(nothing_compiles: None) -> None:
+    table = pd.DataFrame({"a": np.arange(60.0)})
+    with pytest.raises(jg.InputError, match=r"responses\.loc\[data\.index\]"):
+        jg.fit_many("~ x", design(), table.sample(frac=1.0, random_state=1))
+
+
+def test_rows_are_taken_as_they_stand() -> None:
+    """Labels that are numbers from zero, or others than the data's, say nothing."""
+    data, y = design(), np.random.default_rng(1).normal(size=60)
+    expected = jg.fit_many("~ x", data, y[None], progress=False).log_likelihood
+    for labels in (np.arange(60), np.arange(60) + 7):
+        table = pd.DataFrame({"a": y}, index=labels)
+        shuffled = data.set_axis(np.random.default_rng(2).permutation(60))
+        found = jg.fit_many("~ x", shuffled, table, progress=False)
+        np.testing.assert_array_equal(found.log_likelihood, expected)
+
+
+def test_a_parquet_file_without_its_index(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    y = np.random.default_rng(1).normal(size=(60, 2))
+    table = pd.DataFrame(y, columns=["a", "b"], index=np.arange(60) + 5)
+    table.to_parquet(tmp_path / "y.parquet")
+    found = jg.fit_many("~ x", design(), tmp_path / "y.parquet", progress=False)
+    assert list(found.names) == ["a", "b"]
+
+
+def test_proportions_without_trials_are_warned_of() -> None:
+    shares = np.tile(np.linspace(0.1, 0.9, 60), (2, 1))
+    with pytest.warns(UserWarning, match="non-integer successes"):
+        jg.fit_many("~ x", design(), shares, family="binomial", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("formula", "arguments"),
+    [
+        ("y ~ x + f + (1 | g)", {}),
+        ("y ~ x + f + (1 | g)", {"method": "reml"}),
+        ("y ~ x * f + (1 | g) + (1 | h)", {"method": "reml", "contrasts": "sum"}),
+        ("y ~ x + f + (1 | g)", {"family": "poisson"}),
+    ],
+)
+def test_a_level_without_responses(formula: str, arguments: dict[str, Any]) -> None:
+    """Its coefficient is not told; all else is as in a fit of the other rows."""
+    rng, row = np.random.default_rng(1), np.arange(90)
+    data = pd.DataFrame({"x": rng.normal(size=90), "g": row // 9, "h": row % 7})
+    data["f"] = np.array(list("abc"))[row % 3]
+    Y = rng.normal(size=(3, 90)) + rng.normal(size=(3, 10))[:, data["g"]]
+    if "family" in arguments:
+        Y = np.floor(np.exp(Y))
+    Y[1, data["f"] == "c"] = np.nan
+    found = jg.fit_many(formula, data, Y, progress=False, **arguments)
+    assert found.status[1] == "rank_deficient" and set(found.status[::2]) <= set(
+        ("converged", "converged_boundary")
+    )
+    single = jg.glmm(formula, data.assign(y=Y[1]), **arguments)
+    assert single.status in ("converged", "converged_boundary")
+    assert np.broadcast_to(found.num_params, 3)[1] == single.num_params
+    if "contrasts" in arguments:  # other columns, which span the same
+        return
+    for name in ("aic", "bic"):
+        np.testing.assert_allclose(getattr(found, name)[1], getattr(single, name), rtol=1e-8)
+    np.testing.assert_allclose(found.log_likelihood[1], single.log_likelihood, rtol=1e-8)
+    table, own = found.fixed_effects(), single.fixed_effects()
+    table = table[table["model"] == 1].reset_index(drop=True)
+    assert np.isnan(table["std_error"].iloc[-1])
+    for name, rtol in (("estimate", 1e-4), ("std_error", 1e-4)):
+        np.testing.assert_allclose(table[name][:-1], own[name], rtol=rtol, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_a_level_without_weight_is_dropped(family: str) -> None:
+    """Like the level of rows that are left out."""
+    rng, row = np.random.default_rng(1), np.arange(90)
+    data = pd.DataFrame({"x": rng.normal(size=90), "g": row // 9})
+    data["f"] = np.array(list("abc"))[row % 3]
+    data["y"] = np.floor(np.exp(rng.normal(size=90) + rng.normal(size=10)[data["g"]]))
+    weights = (data["f"] != "c").to_numpy(float)
+    found = jg.glmm("y ~ x + f + (1 | g)", data, family, weights=weights)
+    others = jg.glmm("y ~ x + f + (1 | g)", data[data["f"] != "c"], family)
+    assert found.status == "rank_deficient" and found.labels.dropped == ("f[T.c]",)
+    assert found.log_likelihood == pytest.approx(others.log_likelihood, rel=1e-9)
 
 
 def test_micro_batches_follow_from_design_and_memory() -> None:

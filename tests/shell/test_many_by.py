@@ -157,7 +157,7 @@ def test_refusals(nothing_compiles: None) -> None:
     data = part("a", 20, 9)
     with pytest.raises(jg.InputError, match=r"no column \(named in by=\) 'gen'.*'gene'"):
         jg.fit_many(FORMULA, data, by="gen", family="poisson")
-    with pytest.raises(jg.InputError, match="by: column 'gene' has 1 missing values.*row 3"):
+    with pytest.raises(jg.InputError, match="by: values are missing in 1 of.*row 3"):
         gaps = data.assign(gene=np.where(np.arange(20) == 3, None, "a"))
         jg.fit_many(FORMULA, gaps, by="gene", family="poisson")
     with pytest.raises(jg.InputError, match="leave responses= out"):
@@ -166,3 +166,16 @@ def test_refusals(nothing_compiles: None) -> None:
         jg.fit_many(FORMULA, data)
     with pytest.raises(jg.InputError, match="weights: with by= one value a row"):
         jg.fit_many(FORMULA, data, by="gene", weights=np.ones((2, 20)))
+    with pytest.raises(jg.InputError, match="one name, 'u:v:w'"):
+        twice = data.assign(a=np.repeat(["u:v", "u"], 10), b=np.repeat(["w", "v:w"], 10))
+        jg.fit_many(FORMULA, twice, by=["a", "b"], family="poisson")
+
+
+def test_rows_that_are_not_used_need_no_model() -> None:
+    data = pd.concat([part("a", 40, 9), part("b", 40, 8)], ignore_index=True)
+    gaps = data.assign(gene=np.where(np.arange(80) < 4, None, data["gene"]))
+    used = np.arange(80) >= 4
+    found = jg.fit_many(FORMULA, gaps, by="gene", family="poisson", subset=used, progress=False)
+    expected = jg.fit_many(FORMULA, data[used], by="gene", family="poisson", progress=False)
+    assert list(found.names) == ["a", "b"]
+    np.testing.assert_array_equal(found.log_likelihood, expected.log_likelihood)

@@ -60,6 +60,31 @@ def test_power_of_a_balanced_design_is_exact(method: str, effect: float) -> None
     assert low < exact < high
 
 
+def test_likelihood_ratios_that_there_are() -> None:
+    """Of separated responses too; none where the larger model ended at a lower maximum."""
+    cells = pd.DataFrame({"g": np.repeat(list("abcdef"), 4), "x": np.tile([0.0, 1.0], 12)})
+    steep = jg.Scenario(
+        "y ~ x + (1 | g)", cells, {"Intercept": 0, "x": 3.5, "sd(g)": 0.5}, "binomial"
+    )
+    found = jg.power(steep, "x", seed=2, num_replicates=100, method="lrt")
+    separated = found.status == "separated"
+    assert separated.sum() > 20 and np.isfinite(found.p_values[separated]).all()
+    first = int(np.flatnonzero(separated)[0])
+    data = cells.assign(y=steep.simulate(100, 2)[first])
+    table = jg.compare(
+        jg.glmm("y ~ 1 + (1 | g)", data, "binomial"), jg.glmm("y ~ x + (1 | g)", data, "binomial")
+    )
+    assert found.p_values[first] == pytest.approx(table.table()["p_value"].iloc[-1], rel=1e-4)
+    row = np.arange(45)
+    few = pd.DataFrame({"g": row // 3, "x": row % 3 - 1.0, "z": row // 3 % 2})
+    params = {"Intercept": -0.5, "x": 0.4, "z": 0.3, "sd(g)": 2.5}
+    far = jg.Scenario("y ~ x + z + (1 | g)", few, params, "binomial")
+    found = jg.power(far, "z", seed=1, num_replicates=400, method="lrt")
+    lower = [229, 328]
+    assert np.isnan(found.p_values[lower]).all() and (found.status[lower] == "converged").all()
+    assert found.counts["failed"] == np.isnan(found.p_values).sum()
+
+
 def test_other_true_values() -> None:
     draws: dict[str, Any] = {"num_replicates": REPLICATES, "seed": 3}
     by_effect = jg.power(scenario(0.0), "treat", effect={"treat": 1.2}, **draws)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import re
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -312,7 +315,50 @@ def test_functions_of_the_users_own_stay_here(tmp_path: Path) -> None:
     with pytest.raises(jg.InputError, match="the link 'same' of scenario '1'"):
         jg.Study.load(tmp_path)
     with pytest.raises(jg.InputError, match="without an executor"):
-        made.run(tmp_path, executor=object())
+        made.run(tmp_path, executor=SimpleNamespace(submit=print))
+
+
+def test_other_code_of_the_same_name_is_another_study(tmp_path: Path) -> None:
+    def made(of: Any, scale: float = 1.0) -> jg.Study:
+        def eta_of(eta: Any) -> Any:
+            return of(eta) * scale
+
+        return jg.Study(scenario(link=jg.links.Link(eta_of, range="real", name="same")), 4, 1)
+
+    made(lambda eta: eta + 1.0).save(tmp_path)
+    made(lambda eta: eta + 1.0).save(tmp_path)
+    for other in (made(lambda eta: eta + 2.0), made(lambda eta: eta + 1.0, scale=2.0)):
+        with pytest.raises(jg.InputError, match="differs in family of scenario"):
+            other.save(tmp_path)
+
+
+def test_what_is_no_executor_is_refused(tmp_path: Path) -> None:
+    forked = multiprocessing.get_context("fork")
+    with (
+        ProcessPoolExecutor(1, mp_context=forked) as pool,
+        pytest.raises(jg.InputError, match="are forked.*'spawn'"),
+    ):
+        study().run(tmp_path / "new", executor=pool)
+    with pytest.raises(jg.InputError, match="with submit"):
+        study().run(tmp_path / "new", executor=4)
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_files_are_no_shards(whole: jg.StudyResults, tmp_path: Path) -> None:
+    """A copy by a sync tool, one under a number that there is not, one in another's place; and one
+    that was damaged inside."""
+    study().run(tmp_path)
+    shard = tmp_path / "shard-000002.parquet"
+    for name in ("shard-000002 (copy).parquet", "shard-000999.parquet"):
+        (tmp_path / name).write_bytes(shard.read_bytes())
+    assert_same(study().collect(tmp_path), whole)
+    shard.write_bytes((tmp_path / "shard-000001.parquet").read_bytes())
+    assert_same(study().run(tmp_path), whole)
+    content = bytearray(shard.read_bytes())
+    content[100:400] = bytes(300)
+    shard.write_bytes(content)
+    with pytest.raises(jg.InputError, match=r"shard-000002\.parquet' is damaged"):
+        study().collect(tmp_path).replicates()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from jaxglmm.frontend.build import Labels
 from jaxglmm.frontend.many.program import Outcome, Slots
 from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.inference.basis import Basis, change_basis
+from jaxglmm.inference.vcov import FLAT
 from jaxglmm.params import Params
 from jaxglmm.rows import Rows, arrange
 
@@ -154,9 +155,25 @@ class Fitted(AbstractFitted):
         design = self.design
         return fitting.covariance_outward(design.whole, design.basis, self.outcome.estimate.hessian)
 
-    @property
-    def num_params(self) -> int:
-        return int(self.outcome.estimate.hessian.shape[-1])
+    @functools.cached_property
+    def num_params(self) -> Any:
+        estimate = self.outcome.estimate
+        number, flat = int(estimate.hessian.shape[-1]), np.flatnonzero(estimate.flat)
+        p = self.design.problem.X.shape[1]
+        lost = _num_untold(np.asarray(estimate.hessian)[flat, :p, :p])
+        if not lost.any():
+            return number
+        numbers = np.full(len(self.num_obs), number)
+        numbers[flat] -= lost
+        return numbers
+
+
+def _num_untold(hessian: np.ndarray) -> np.ndarray:
+    """How many combinations of fixed effects no row that counts tells; (model, fixed, fixed)."""
+    size = np.sqrt(np.abs(np.diagonal(hessian, axis1=1, axis2=2)))
+    size = np.where(size > 0, size, 1.0)
+    values = np.linalg.eigvalsh(np.nan_to_num(-hessian / size[:, :, None] / size[:, None, :]))
+    return np.sum(np.abs(values) < FLAT, axis=1)
 
 
 def make_design(whole: Problem) -> Design:

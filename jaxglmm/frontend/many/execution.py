@@ -48,7 +48,7 @@ def surveyed(models: Models, num_rows: int, chunk: int | None) -> Survey:
     threads = len(_workers(*_devices()))
     step = max(_NUMBERS // max(num_rows, 1), 1)
     starts = range(0, len(models), step if chunk is None else min(step, chunk))
-    survey, wrong = Survey(False, True, True, True), list[Wrong]()
+    survey, wrong = Survey(False, False, True, True, True), list[Wrong]()
 
     def look(start: int) -> tuple[Survey, list[Wrong]]:
         return models.look(start, min(start + starts.step, len(models)))

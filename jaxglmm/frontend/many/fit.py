@@ -24,10 +24,12 @@ from jaxglmm.frontend.many.by import Membership, membership
 from jaxglmm.frontend.many.models import Models, check_chunk
 from jaxglmm.frontend.many.responses import fit_models
 from jaxglmm.frontend.many.source import AbstractSource, source
+from jaxglmm.frontend.many.source import own as own_source
 from jaxglmm.frontend.many.units import Units
 from jaxglmm.frontend.methods import check_method
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.frontend.ordinal import check_number
+from jaxglmm.frontend.tokens import column_name
 from jaxglmm.links import AbstractLink
 
 _NUMBERS = 1 << 20  # of responses looked at together
@@ -73,7 +75,9 @@ def fit_many(
             models. One value for each row of `data` (those that are dropped for a missing
             predictor too), in the units of the formula's response: successes for `s / n ~` and
             `cbind(s, f) ~`, proportions with `trials=` or `weights=`, the categories of an ordinal
-            response. NaN is a missing response: the row counts for nothing in that model.
+            response. NaN is a missing response: the row counts for nothing in that model (but
+            for the constants of `scale`, `poly` or `bs`, which are those of all rows, as in R);
+            with missing="raise" it is refused. Rows are taken as they stand, whatever their labels.
         by: a column of `data`, or several, whose values split it into models, in the order of their
             first rows: each has its own rows, predictors and groups, and the formula's response.
             Columns of the design are those of the whole table (levels of factors, constants of
@@ -82,7 +86,8 @@ def fit_many(
             Models are fitted in common shapes, padded to twice their size at most. Crossed factors
             are taken for dense ones; models whose crossed factors are too large for that, and
             models with priors whose columns are dropped or nearly dependent, are fitted one by one.
-        weights, offset: as in `glmm`; or of each model, in the form and shape of `responses`.
+        weights, offset: as in `glmm`; or of each model, in the form and shape of `responses` and
+            in their order.
         chunk: most models that are read at once; None for what suits the design. No result depends
             on it.
         modes: keep the random effects of every model.
@@ -132,6 +137,8 @@ def fit_many(
             "responses: give the responses of the models, or by=, the column that splits the data "
             "into models."
         )
+    _check_rows(responses, data)
+    _check_plain(responses, _parsed(formula).response)
     found = source("responses", responses, frame.num_rows, frame)
     template = template_of(formula, frame, found, family, **settings)
     return template.fit(template.models, **how)
@@ -175,14 +182,15 @@ def template_of(
 ) -> Template:
     """The design of `fit_many`; `arguments` are those of `assemble`."""
     own = {
-        name: source(name, value, frame.num_rows, frame) if _of_models(value) else None
+        name: own_source(name, value, responses, frame) if _of_models(value) else None
         for name, value in (("weights", weights), ("offset", offset))
     }
     made: list[Models] = []
 
     def complete(law: AbstractFamily, used: ModelData) -> ModelData:
         """With the categories of all responses, and the first model's for one of its kind."""
-        models = _models(law, used, responses, own, trials is not None)
+        whole = arguments["missing"] == "raise"
+        models = _models(law, used, responses, own, trials is not None, whole)
         made.append(models)
         return dataclasses.replace(used, y=_first(models), categories=models.units.labels)
 
@@ -198,6 +206,38 @@ def template_of(
         **arguments,
     )
     return Template(formula, problem, labels, made[0], control)
+
+
+def _check_rows(responses: Any, data: Any) -> None:
+    """Refuse a data frame of responses whose rows have the labels of the data's in another order:
+    they are taken as they stand."""
+    if not (_is_pandas(responses) and _is_pandas(data) and len(responses) == len(data)):
+        return
+    own, of_data = responses.index, data.index
+    if np.array_equal(own, np.arange(len(own))) or own.equals(of_data):
+        return
+    if own.is_unique and of_data.is_unique and own.isin(of_data).all():
+        raise InputError(
+            "responses: the rows have the labels of the data's in another order, but are taken as "
+            "they stand. Give responses.loc[data.index], or an array."
+        )
+
+
+def _is_pandas(table: Any) -> bool:
+    return hasattr(table, "columns") and type(table).__module__.partition(".")[0] == "pandas"
+
+
+def _check_plain(responses: Any, response: Response | None) -> None:
+    """Refuse columns of a table where the formula's response is a function of one."""
+    named = isinstance(responses, (list, tuple)) and all(isinstance(n, str) for n in responses)
+    if response is None or response.kind != "plain" or not named:
+        return
+    if column_name(response.text) is None:
+        raise InputError(
+            f"responses: each is taken as the formula's response '{response.text}' itself, so "
+            "that its function would not be applied. Transform the columns, and write a name on "
+            "the left-hand side, or nothing."
+        )
 
 
 def _check_by(responses: Any, **others: Any) -> None:
@@ -223,7 +263,7 @@ def _by(
     problem, labels = assemble(parse(formula), frame, family, whole=False, **settings)
     data = labels.data
     single = tuple(not can_do_with_one_level(g.terms) for g in data.groupings)
-    model, control = of.model[data.rows], settings["control"]
+    model, control = of.of(data.rows), settings["control"]
     solution = fit_apart(problem, model, len(of.names), control, single, **how)
     return Batch(formula, of.names, problem, labels, solution)
 
@@ -253,6 +293,7 @@ def _models(
     responses: AbstractSource,
     own: dict[str, AbstractSource | None],
     with_trials: bool,
+    complete: bool,
 ) -> Models:
     response = data.spec.response
     plain = response is None or response.kind == "plain"
@@ -268,6 +309,7 @@ def _models(
         and law.weight_role == "trials"
         and not with_trials,
         rows=rows,
+        complete=complete,
     )
     if not isinstance(law, Cumulative):
         return models

@@ -24,17 +24,19 @@ class Block(NamedTuple):
 class Survey(NamedTuple):
     """What all models have in common.
 
-    missing: some values are missing; exact: all responses are whole; zero_one: or even 0 and 1;
-    whole_weights: all weights are whole.
+    missing: some values are missing; parts: some successes are far from whole; exact: all responses
+    are whole; zero_one: or even 0 and 1; whole_weights: all weights are whole.
     """
 
     missing: bool
+    parts: bool
     exact: bool
     zero_one: bool
     whole_weights: bool
 
     def joined(self, other: Survey) -> Survey:
-        return Survey(self.missing | other.missing, *map(min, self[1:], other[1:]))
+        some = self.missing | other.missing, self.parts | other.parts
+        return Survey(*some, *map(min, self[2:], other[2:]))
 
 
 class Wrong(NamedTuple):
@@ -61,6 +63,7 @@ class Models:
         argument: what the responses are called in the caller's call.
         weights_are_trials: weights of a model are the trials of its proportions, if they are whole.
         rows: places of the rows used among those of the sources; None for all.
+        complete: missing responses are refused.
     """
 
     argument: str
@@ -70,6 +73,7 @@ class Models:
     offset: AbstractSource | None = None
     weights_are_trials: bool = False
     rows: np.ndarray | None = None
+    complete: bool = False
 
     def __len__(self) -> int:
         return len(self.responses.names)
@@ -117,6 +121,9 @@ class Models:
             _wrong(self.argument, block.y, self.units.wrong(block.y, trials), self.units.demand)
         ]
         whole_weights, missing = True, bool(np.isnan(block.y).any())
+        if missing and self.complete:
+            demand = "must not be missing", "missing='drop' leaves such rows out of a model."
+            wrong.append(_wrong(self.argument, block.y, np.isnan(block.y), demand))
         if block.weights is not None:
             demand = "must be zero or more", "A weight of 0 leaves a row out of a model."
             wrong.append(_wrong("weights", block.weights, block.weights < 0, demand))
@@ -124,12 +131,13 @@ class Models:
             known = np.nan_to_num(block.weights)
             whole_weights = bool(np.all(known == np.round(known)))
         missing |= block.offset is not None and not np.isfinite(block.offset).all()
-        exact = zero_one = True
+        exact, zero_one, parts = True, True, False
         if self.units.support == "binomial":
             known = np.nan_to_num(block.y) if missing else block.y
             exact = bool(np.all(known == np.rint(known)))
             zero_one = exact and bool(np.max(known, initial=0.0) <= 1.0)
-        survey = Survey(missing, exact, zero_one, whole_weights)
+            parts = not exact and self.units.engine(known, trials, False)[1]
+        survey = Survey(missing, parts, exact, zero_one, whole_weights)
         return survey, [
             found._replace(models=[start + model for model in found.models])
             for found in wrong

@@ -17,7 +17,7 @@ from jaxglmm.frontend.density import check_density
 from jaxglmm.frontend.fitting import fit as fit_problem
 from jaxglmm.frontend.many.models import Models, check_chunk
 from jaxglmm.frontend.many.responses import fit_models
-from jaxglmm.frontend.many.source import source
+from jaxglmm.frontend.many.source import own, source
 from jaxglmm.frontend.many.units import Units, units_of
 from jaxglmm.frontend.ordinal import check_filled
 from jaxglmm.frontend.residual import without_residual
@@ -43,12 +43,13 @@ def refit_many(
     n, law = fit.problem.num_obs, fit.family
     units = _units(fit)
     as_trials = units.share and law.support == "binomial" and law.weight_role == "trials"
+    responses = source("Y", Y, n)
     models = Models(
         "Y",
         units,
-        source("Y", Y, n),
-        None if weights is None else source("weights", weights, n),
-        None if offset is None else source("offset", offset, n),
+        responses,
+        None if weights is None else own("weights", weights, responses),
+        None if offset is None else own("offset", offset, responses),
         weights_are_trials=as_trials and fit.arguments.get("trials") is None,
     )
     solution = fit_models(

@@ -18,6 +18,7 @@ from jaxglmm.frontend.many.models import Block, Models, Survey
 from jaxglmm.frontend.many.program import Given, Outcome, Slots, maximise_micro_batch
 from jaxglmm.frontend.many.progress import Progress
 from jaxglmm.frontend.many.sizes import Needs, needs_of
+from jaxglmm.frontend.response import warn_of_parts
 from jaxglmm.host import empty
 from jaxglmm.rows import Rows, divides_dispersion
 
@@ -35,6 +36,8 @@ def fit_models(
     began = time.perf_counter()
     survey = surveyed(models, problem.num_obs, chunk)
     models = settle(models, survey)
+    if survey.parts:
+        warn_of_parts(stacklevel=5)  # whoever called the verb that called this one
     if models.weights is not None:  # those of the problem count no more
         problem = problem.replace(weights=np.ones(1))
     work = Responses(make_design(problem), models, survey)

@@ -113,7 +113,9 @@ class ParquetFile(AbstractSource):
                 f"{argument}: {str(path)!r} is not a Parquet file ({error}). Give one whose "
                 "columns are models, or an array."
             ) from error
-        self.names = list(self._file.schema_arrow.names)
+        schema = self._file.schema_arrow
+        index = (schema.pandas_metadata or {}).get("index_columns", ())
+        self.names = [name for name in schema.names if name not in index]
         self.num_rows = self._file.metadata.num_rows
         self._lock = threading.Lock()
 
@@ -148,6 +150,27 @@ def source(argument: str, given: Any, num_rows: int, frame: Frame | None = None)
     return found
 
 
+def own(
+    argument: str, given: Any, responses: AbstractSource, frame: Frame | None = None
+) -> AbstractSource:
+    """The source of what each model has beside its response: as many models, in the same order."""
+    found = source(argument, given, responses.num_rows, frame)
+    number, names = len(responses.names), [*found.names]
+    if len(names) != number:
+        raise InputError(
+            f"{argument} has {len(names)} models, but there are {number}. Give one value a row for "
+            "all models alike, or as many models as there are responses."
+        )
+    expected = [*responses.names]
+    if names != expected and set(names) == set(expected):
+        place = next(k for k in range(number) if names[k] != expected[k])
+        raise InputError(
+            f"{argument} has the models of the responses in another order: model {place} is "
+            f"{names[place]!r}, but {expected[place]!r} there. Give both in one order."
+        )
+    return found
+
+
 def _whose(frame: Frame | None) -> str:
     return "of the data" if frame is not None else "that the fit used"
 
@@ -167,7 +190,8 @@ def _source(argument: str, given: Any, num_rows: int, frame: Frame | None) -> Ab
         raise InputError(
             f"{argument} has shape {array.shape}, but must have shape (models, {num_rows}): a row "
             "for each model, with one value for each row of the data. Give an array of two "
-            "dimensions, a data frame whose columns are models, or a Parquet file of that kind."
+            "dimensions (y[None] of one model), a data frame whose columns are models, or a "
+            "Parquet file of that kind."
         )
     return Matrix(array)
 
