@@ -43,10 +43,18 @@ class Encoded:
     is_categorical: dict[str, bool]
 
 
-def fit(formulas: Mapping[str, str], columns: Columns) -> dict[str, Encoded]:
-    """Encode several formulas together: transforms and levels are shared between them."""
+def fit(
+    formulas: Mapping[str, str], columns: Columns, learnt: Mapping[str, Any] | None = None
+) -> dict[str, Encoded]:
+    """Encode several formulas together: transforms and levels are shared between them. `learnt` is
+    what transforms know already, a state that `evaluate` has filled."""
     specs = {
-        key: ModelSpec(formula=formula_of(code), output="numpy", na_action=NAAction.IGNORE)
+        key: ModelSpec(
+            formula=formula_of(code),
+            output="numpy",
+            na_action=NAAction.IGNORE,
+            transform_state=dict(learnt or {}),
+        )
         for key, code in formulas.items()
     }
     return _encode(specs, columns)

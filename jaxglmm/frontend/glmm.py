@@ -103,7 +103,8 @@ def glmm(
             {"zi": {...}}: a group of several formulas has a structure in each.
         matrices: {name: matrix} for `propto(0 + f | g, name)`: symmetric positive definite, a
             data frame labelled by the levels of f, or an array in their order.
-        missing: "drop" rows with NaN, inf or None in any used column, or "raise".
+        missing: "drop" rows with NaN, inf or None in any used column, or "raise". What `scale`,
+            `poly` or `bs` learn is from all rows that have their columns, as in R.
         subset: boolean array or column: rows to keep.
         start: parameters to start from, `Params` or a dict of beta, theta and phi. None for
             moments of the data; where a law with a dispersion then ends at a variance of zero on

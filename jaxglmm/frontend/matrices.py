@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxglmm.errors import InputError
 from jaxglmm.frontend import designs, structures
-from jaxglmm.frontend.arguments import numbers, rows_used
+from jaxglmm.frontend.arguments import complete_rows, numbers, rows_used
 from jaxglmm.frontend.checks import check_choice, check_finite
 from jaxglmm.frontend.context import Columns, Factor, used_columns
 from jaxglmm.frontend.formula import FormulaSpec, RandomTerm
@@ -27,7 +27,7 @@ from jaxglmm.frontend.response import (
     response_to_draw,
 )
 from jaxglmm.frontend.tokens import column_name
-from jaxglmm.frontend.variables import columns_in, plain_columns
+from jaxglmm.frontend.variables import columns_in, expressions, plain_columns
 from jaxglmm.rank import independent_columns
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def model_data(
     """Evaluate a formula on a table.
 
     Rows left out by `subset` or with a missing or infinite value in any used column or argument
-    are dropped first; levels, contrasts and transforms see only the rows used.
+    are dropped first; levels and contrasts see only the rows used, but what transforms such as
+    `scale`, `poly` or `bs` learn is from all rows that have their columns (those with a missing
+    response too), as R's model.frame.
     further: the formulas of other linear predictors, by component.
     weights, trials, offset, subset: a column's name, or an array with one entry a row of the table.
     covariance: structures (names, or matrices of zeros and ones) by group of the main formula, or
@@ -75,7 +77,8 @@ def model_data(
     kept, rows = rows_used(frame, used, extra, subset, missing)
     columns, plain = _columns(parts, frame, used, rows, contrasts)
     at_rows = {name: None if v is None else v[rows] for name, v in extra.items()}
-    encoded = _encode(parts, terms, columns, rows)
+    learnt = {} if len(rows) == kept.sum() else _learnt(_codes(parts, terms), frame, kept)
+    encoded = _encode(_codes(parts, terms), columns, rows, learnt)
     given = designs.by_component(covariance, parts)
     random = groupings(terms, encoded, columns, rows, covariance=given, matrices=matrices)
     fixed = _fixed(
@@ -284,17 +287,31 @@ def _plain_factors(parts: dict[str, FormulaSpec], arrays: dict[str, Any]) -> dic
     return found
 
 
+def _codes(parts: dict[str, FormulaSpec], terms: tuple[RandomTerm, ...]) -> dict[str, str]:
+    """The right-hand sides that make columns, by their keys."""
+    codes = {fixed_part(component): part.fixed for component, part in parts.items()}
+    return codes | {f"random{i}": structures.columns_code(term) for i, term in enumerate(terms)}
+
+
+def _learnt(codes: dict[str, str], frame: Frame, kept: np.ndarray) -> dict[str, Any]:
+    """What the transforms of formulas learn from all rows of `kept` that have their columns."""
+    from jaxglmm.frontend import encode
+
+    state: dict[str, Any] = {}
+    for expression in dict.fromkeys(e for code in codes.values() for e in expressions(code)):
+        names = columns_in(expression, frame, is_expression=True)
+        rows = np.flatnonzero(complete_rows(frame, names, {}, kept))
+        columns = Columns(len(rows), used_columns(frame, names, rows), {})
+        encode.evaluate(expression, columns, state)
+    return state
+
+
 def _encode(
-    parts: dict[str, FormulaSpec],
-    terms: tuple[RandomTerm, ...],
-    columns: Columns,
-    rows: np.ndarray,
+    codes: dict[str, str], columns: Columns, rows: np.ndarray, learnt: dict[str, Any]
 ) -> dict[str, Encoded]:
     from jaxglmm.frontend import encode
 
-    codes = {fixed_part(component): part.fixed for component, part in parts.items()}
-    codes |= {f"random{i}": structures.columns_code(term) for i, term in enumerate(terms)}
-    encoded = encode.fit(codes, columns)
+    encoded = encode.fit(codes, columns, learnt)
     for part in encoded.values():
         check_finite(part.matrix, part.names, rows)
     return encoded

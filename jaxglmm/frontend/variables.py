@@ -81,6 +81,12 @@ def _factors(code: str) -> list[Any]:
 
 
 @lru_cache(maxsize=256)
+def expressions(code: str) -> tuple[str, ...]:
+    """The functions of columns that a formula has."""
+    return tuple(f.expr for f in _factors(code) if f.eval_method.value == "python")
+
+
+@lru_cache(maxsize=256)
 def plain_columns(code: str) -> tuple[str, ...]:
     """The columns that a formula names outside any function."""
     return tuple(f.expr for f in _factors(code) if f.eval_method.value == "lookup")

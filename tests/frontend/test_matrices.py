@@ -276,10 +276,24 @@ def test_subset(build, table) -> None:
     assert (some.num_dropped_subset, some.num_dropped_missing) == (2, 0)
 
 
-def test_transforms_see_the_rows_used(build, table) -> None:
-    table.loc[3, "y"] = np.nan
-    column = build("y ~ center(x)", data=table).X[:, 1]
-    assert abs(column.mean()) < 1e-12
+@pytest.mark.parametrize(
+    "code", ["poly(x, 2)", "bs(x, df=5)", "scale(x)", "scale(exp(x)) + center(x):z", "x + z"]
+)
+def test_transforms_learn_from_rows_with_a_missing_response(build, table, code: str) -> None:
+    """As in R, where variables are made before rows are left out."""
+    whole = build(f"y ~ {code} + (0 + center(x) | g)")
+    gaps = table.assign(y=np.where(np.arange(40) % 4 == 1, np.nan, 1.0))
+    found, there = build(f"y ~ {code} + (0 + center(x) | g)", data=gaps), np.isfinite(gaps["y"])
+    np.testing.assert_array_equal(found.X, whole.X[there])
+    np.testing.assert_array_equal(found.groupings[0].Z, whole.groupings[0].Z[there])
+
+
+def test_transforms_learn_from_rows_that_have_their_columns(build, table) -> None:
+    table.loc[2, "z"] = np.nan
+    found = build("y ~ scale(x) + scale(z)", data=table, subset=np.arange(40) < 30)
+    own = [(v - v[:30].mean()) / v[:30].std() for v in (table["x"], table["z"])]
+    expected = np.delete(np.stack(own, axis=1)[:30], 2, axis=0)
+    np.testing.assert_allclose(found.X[:, 1:], expected, rtol=1e-12)
 
 
 def test_covariance_argument(build) -> None:
