@@ -190,11 +190,12 @@ def _maximum(rows: Rows, read: _Read, end: Climb) -> Maximum:
     held = jnp.concatenate([~rows.free, jnp.zeros(k + 1, bool)])
     precision = jnp.where(held[:, None] & held[None, :], jnp.eye(p + k + 1), precision)
     none = jnp.zeros(p, t.dtype)
-    lost = jnp.sum(~told) if rows.method == "reml" else 0  # `inside.constant` counts these columns
+    # `inside.constant` counts all columns that are free.
+    lost = jnp.sum(~told, dtype=t.dtype) if rows.method == "reml" else 0.0
     return Maximum(
         params=Params(beta, sigma * t, phi[None]),
         u=tuple(v / sigma for v in within),
-        value=end.at.value - 0.5 * lost * np.log(2.0 * np.pi),
+        value=end.at.value - 0.5 * lost * float(np.log(2.0 * np.pi)),
         gradient=jnp.concatenate([none, end.at.gradient / sigma, jnp.zeros(1, t.dtype)]),
         hessian=-precision.astype(t.dtype),
         certified=end.certified,
