@@ -104,14 +104,16 @@ class BorderedFactor(AbstractFactor):
     def penalise(self, A: Bordered, factors: tuple[Array, ...]) -> Bordered:
         inner = self.base.penalise(A.inner, factors[:-1])
         border = _each(lambda v: transpose_lambda(factors[:-1], v), A.border)
-        held = jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype)
-        return Bordered(inner, border, A.corner + jnp.diag(held))
+        return Bordered(inner, border, self._corner(A))
+
+    def _corner(self, A: Bordered) -> Array:
+        """With 1 on the diagonal of columns that are not free, which are zero."""
+        return A.corner + jnp.diag(jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype))
 
     def told(self, A: Bordered) -> Array:
         """Which columns the rows that count tell of beside earlier ones; and those that are not
         free, of which nothing is to be told."""
-        held = jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype)
-        return curvature.independent(A.corner + jnp.diag(held))
+        return curvature.independent(self._corner(A))
 
     def without(self, A: Bordered, told: Array) -> Bordered:
         """A without the columns that are not told, whose coefficients are zero then."""

@@ -77,8 +77,9 @@ def model_data(
     kept, rows = rows_used(frame, used, extra, subset, missing)
     columns, plain = _columns(parts, frame, used, rows, contrasts)
     at_rows = {name: None if v is None else v[rows] for name, v in extra.items()}
-    learnt = {} if len(rows) == kept.sum() else _learnt(_codes(parts, terms), frame, kept)
-    encoded = _encode(_codes(parts, terms), columns, rows, learnt)
+    codes = _codes(parts, terms)
+    learnt = {} if len(rows) == kept.sum() else _learnt(codes, frame, kept)
+    encoded = _encode(codes, columns, rows, learnt)
     given = designs.by_component(covariance, parts)
     random = groupings(terms, encoded, columns, rows, covariance=given, matrices=matrices)
     fixed = _fixed(
@@ -146,8 +147,7 @@ def _fixed(
     """The fixed columns of all components side by side; each has its own dependences, in the rows
     whose weight is not zero."""
     of = {component: encoded[fixed_part(component)] for component in parts}
-    some = weights is not None and bool(np.any(weights > 0)) and not np.all(weights > 0)
-    counted = weights > 0 if some and weights is not None else slice(None)
+    counted = _counted(weights)
     kept = [_independent(one.matrix[counted], beside_thresholds) for one in of.values()]
     dropped = [
         full_name(component, name)
@@ -166,6 +166,13 @@ def _fixed(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         dropped=tuple(dropped),
     )
+
+
+def _counted(weights: np.ndarray | None) -> np.ndarray | slice:
+    """The rows with a weight, or all: without a copy where they are, or where none has one."""
+    if weights is None or not np.any(weights > 0) or np.all(weights > 0):
+        return slice(None)
+    return weights > 0
 
 
 def _checked_terms(

@@ -76,6 +76,11 @@ def smallest_eigenvalue(hessian: np.ndarray) -> float:
     return float(np.min(values, initial=np.inf)) + 0.0  # no negative zero
 
 
+def num_flat(hessian: np.ndarray) -> np.ndarray:
+    """How many directions of (..., param, param) are flat, in each of many matrices."""
+    return np.sum(np.linalg.eigvalsh(-hessian * _units(hessian)) < FLAT, axis=-1)
+
+
 def without(covariance: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """The matrices (..., param, param) with NaN for all that involves an unknown parameter."""
     return np.where(unknown[..., :, None] | unknown[..., None, :], np.nan, covariance)

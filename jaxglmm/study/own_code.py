@@ -15,6 +15,9 @@ import numpy as np
 def digest(value: Any) -> str:
     """The same for the same code with the same constants, in one version of Python.
 
+    Seen are defaults, closures, and functions of the same module that it calls; not numbers that
+    it reads from the module, nor base classes.
+
     Args:
         value: a function, or an object that holds some, such as a family or a link.
     """

@@ -303,7 +303,7 @@ def test_proportions_without_trials_are_warned_of() -> None:
     [
         ("y ~ x + f + (1 | g)", {}),
         ("y ~ x + f + (1 | g)", {"method": "reml"}),
-        ("y ~ x * f + (1 | g) + (1 | h)", {"method": "reml", "contrasts": "sum"}),
+        ("y ~ x * f + (1 | g) + (1 | h)", {"contrasts": "sum"}),
         ("y ~ x + f + (1 | g)", {"family": "poisson"}),
     ],
 )
@@ -323,11 +323,10 @@ def test_a_level_without_responses(formula: str, arguments: dict[str, Any]) -> N
     single = jg.glmm(formula, data.assign(y=Y[1]), **arguments)
     assert single.status in ("converged", "converged_boundary")
     assert np.broadcast_to(found.num_params, 3)[1] == single.num_params
+    for name in ("log_likelihood", "aic", "bic"):
+        np.testing.assert_allclose(getattr(found, name)[1], getattr(single, name), rtol=1e-8)
     if "contrasts" in arguments:  # other columns, which span the same
         return
-    for name in ("aic", "bic"):
-        np.testing.assert_allclose(getattr(found, name)[1], getattr(single, name), rtol=1e-8)
-    np.testing.assert_allclose(found.log_likelihood[1], single.log_likelihood, rtol=1e-8)
     table, own = found.fixed_effects(), single.fixed_effects()
     table = table[table["model"] == 1].reset_index(drop=True)
     assert np.isnan(table["std_error"].iloc[-1])

@@ -20,7 +20,7 @@ class Membership(NamedTuple):
     model: np.ndarray
     names: list[Any]
 
-    def of(self, rows: np.ndarray) -> np.ndarray:
+    def at(self, rows: np.ndarray) -> np.ndarray:
         """The model of each of these rows, all of which must have one."""
         model = self.model[rows]
         without = rows[model < 0]
@@ -59,9 +59,9 @@ def membership(by: str | Sequence[str], frame: Frame) -> Membership:
 
 
 def _codes(name: str, frame: Frame) -> tuple[np.ndarray, list[Any]]:
+    """The place of each row's value among the levels, -1 where it is missing; and these."""
     if name not in frame:
         frame.unknown(name, "column (named in by=)")
-    """The place of each row's value among the levels, -1 where it is missing."""
     column = frame.column(name)
     category: Any = column if is_categorical(column) else factorise(column)
     code = np.asarray(category.codes, np.int64)

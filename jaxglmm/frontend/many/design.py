@@ -18,7 +18,7 @@ from jaxglmm.frontend.build import Labels
 from jaxglmm.frontend.many.program import Outcome, Slots
 from jaxglmm.frontend.many.work import AbstractWork
 from jaxglmm.inference.basis import Basis, change_basis
-from jaxglmm.inference.vcov import FLAT
+from jaxglmm.inference.vcov import num_flat
 from jaxglmm.params import Params
 from jaxglmm.rows import Rows, arrange
 
@@ -160,20 +160,12 @@ class Fitted(AbstractFitted):
         estimate = self.outcome.estimate
         number, flat = int(estimate.hessian.shape[-1]), np.flatnonzero(estimate.flat)
         p = self.design.problem.X.shape[1]
-        lost = _num_untold(np.asarray(estimate.hessian)[flat, :p, :p])
+        lost = num_flat(np.asarray(estimate.hessian)[flat, :p, :p])  # no row that counts tells them
         if not lost.any():
             return number
         numbers = np.full(len(self.num_obs), number)
         numbers[flat] -= lost
         return numbers
-
-
-def _num_untold(hessian: np.ndarray) -> np.ndarray:
-    """How many combinations of fixed effects no row that counts tells; (model, fixed, fixed)."""
-    size = np.sqrt(np.abs(np.diagonal(hessian, axis1=1, axis2=2)))
-    size = np.where(size > 0, size, 1.0)
-    values = np.linalg.eigvalsh(np.nan_to_num(-hessian / size[:, :, None] / size[:, None, :]))
-    return np.sum(np.abs(values) < FLAT, axis=1)
 
 
 def make_design(whole: Problem) -> Design:

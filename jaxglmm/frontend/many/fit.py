@@ -23,8 +23,7 @@ from jaxglmm.frontend.many.apart import fit_apart
 from jaxglmm.frontend.many.by import Membership, membership
 from jaxglmm.frontend.many.models import Models, check_chunk
 from jaxglmm.frontend.many.responses import fit_models
-from jaxglmm.frontend.many.source import AbstractSource, source
-from jaxglmm.frontend.many.source import own as own_source
+from jaxglmm.frontend.many.source import AbstractSource, own_source, source
 from jaxglmm.frontend.many.units import Units
 from jaxglmm.frontend.methods import check_method
 from jaxglmm.frontend.model import ModelData
@@ -263,7 +262,7 @@ def _by(
     problem, labels = assemble(parse(formula), frame, family, whole=False, **settings)
     data = labels.data
     single = tuple(not can_do_with_one_level(g.terms) for g in data.groupings)
-    model, control = of.of(data.rows), settings["control"]
+    model, control = of.at(data.rows), settings["control"]
     solution = fit_apart(problem, model, len(of.names), control, single, **how)
     return Batch(formula, of.names, problem, labels, solution)
 

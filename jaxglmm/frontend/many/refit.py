@@ -17,7 +17,7 @@ from jaxglmm.frontend.density import check_density
 from jaxglmm.frontend.fitting import fit as fit_problem
 from jaxglmm.frontend.many.models import Models, check_chunk
 from jaxglmm.frontend.many.responses import fit_models
-from jaxglmm.frontend.many.source import own, source
+from jaxglmm.frontend.many.source import own_source, source
 from jaxglmm.frontend.many.units import Units, units_of
 from jaxglmm.frontend.ordinal import check_filled
 from jaxglmm.frontend.residual import without_residual
@@ -48,8 +48,8 @@ def refit_many(
         "Y",
         units,
         responses,
-        None if weights is None else own("weights", weights, responses),
-        None if offset is None else own("offset", offset, responses),
+        None if weights is None else own_source("weights", weights, responses),
+        None if offset is None else own_source("offset", offset, responses),
         weights_are_trials=as_trials and fit.arguments.get("trials") is None,
     )
     solution = fit_models(

@@ -150,7 +150,7 @@ def source(argument: str, given: Any, num_rows: int, frame: Frame | None = None)
     return found
 
 
-def own(
+def own_source(
     argument: str, given: Any, responses: AbstractSource, frame: Frame | None = None
 ) -> AbstractSource:
     """The source of what each model has beside its response: as many models, in the same order."""
