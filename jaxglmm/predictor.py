@@ -86,7 +86,8 @@ def relative_factors(rows: Rows, theta: Array) -> tuple[Array, ...]:
     """Lambda of each member of the effects, (column, latent)."""
     factors = factors_of_groups(rows, theta)
     if rows.fixed_inside:
-        factors += (jnp.eye(len(rows.inside), dtype=rows.dtype),)
+        # Coefficients that are not free are zero, whatever u and their columns of X.
+        factors += (jnp.diag(_some(rows.free, rows.inside).astype(rows.dtype)),)
     return factors
 
 

@@ -18,12 +18,13 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
+from jaxglmm import curvature
 from jaxglmm.ascent.climb import Climb
-from jaxglmm.ascent.maximum import AbstractRoute, Maximum, Prepared
+from jaxglmm.ascent.maximum import AbstractRoute, Maximum, Prepared, of_all
 from jaxglmm.ascent.objective import AbstractObjective, Evaluation, Point
+from jaxglmm.ascent.told import within
 from jaxglmm.factor import AbstractFactor, BorderedFactor, choose
 from jaxglmm.marginal import profiled
 from jaxglmm.mode import zeros
@@ -117,11 +118,10 @@ def suits(rows: Rows) -> bool:
 
 
 class _Read(NamedTuple):
-    """What the rows say, y being taken from `origin`; `told` as in `BorderedFactor`."""
+    """What the rows say, y being taken from `origin`."""
 
     of: profiled.Sums
     origin: Array
-    told: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,16 +131,19 @@ class LeastSquaresRoute(AbstractRoute):
     def prepare(self, rows: Rows, first: Params) -> Prepared:
         rows = _inside(rows)
         of = profiled.sums(rows, choose(rows), first.beta)
-        of, told = _told(rows, of)
-        read = _Read(of, first.beta, told)
-        return Prepared(first.theta * jnp.exp(-first.phi[0]), zeros(rows), read)
+        told = _told(rows, of.A)
+        if rows.method == "reml":
+            of = of._replace(count=of.count + jnp.sum(rows.free & ~told))
+        t = first.theta * jnp.exp(-first.phi[0])
+        return Prepared(t, zeros(rows), told, _Read(of, first.beta))
 
     def objective(self, rows: Rows, prepared: Prepared) -> ProfiledObjective:
-        rows = _inside(rows)
+        rows = within(_inside(rows), prepared.told)
         return ProfiledObjective(rows, choose(rows), prepared.sums.of)
 
     def maximum(self, rows: Rows, prepared: Prepared, end: Climb) -> Maximum:
-        return _maximum(_inside(rows), prepared.sums, end)
+        top = _maximum(within(_inside(rows), prepared.told), prepared.sums, end)
+        return of_all(rows, prepared.told, top)
 
 
 def _inside(rows: Rows) -> Rows:
@@ -149,32 +152,25 @@ def _inside(rows: Rows) -> Rows:
     return rows if rows.fixed_inside else inside
 
 
-def _told(rows: Rows, of: profiled.Sums) -> tuple[profiled.Sums, Array]:
-    """The sums without columns of X that depend on others in the rows that count, and which these
-    are not. S would be singular with them; their rows of the Hessian are zero (`_maximum`)."""
-    factor = choose(rows)
-    if not isinstance(factor, BorderedFactor):
-        return of, jnp.ones(rows.X.shape[:1], bool)
-    told = factor.told(of.A)
-    *g, last = of.g
-    count = of.count + (jnp.sum(~told) if factor.integrated else 0)
-    A, last = factor.without(of.A, told), jnp.where(told[:, None], last, 0.0)
-    return of._replace(A=A, g=(*g, last), count=count), told
+def _told(rows: Rows, A: Any) -> Array:
+    """`ascent.told.told_of`, from the sums that are known."""
+    if not rows.fixed_inside:
+        return jnp.ones(rows.X.shape[:1], bool)
+    held = jnp.where(rows.free, 0.0, 1.0).astype(rows.dtype)
+    return curvature.independent(A.corner + jnp.diag(held))
 
 
 def _maximum(rows: Rows, read: _Read, end: Climb) -> Maximum:
-    (count, origin, told), t = (read.of.count, read.origin, read.told), end.at.psi
+    count, origin, t = read.of.count, read.origin, end.at.psi
     curved, last = end.curved, end.at.aside
     phi = 0.5 * jnp.log(last.square / count)
     sigma = jnp.exp(phi)
-    within, beta = end.at.u, origin
+    inner, beta = end.at.u, origin
     information = jnp.zeros((rows.num_theta,) * 2, rows.dtype)
     if rows.fixed_inside:
-        *within, more = end.at.u
+        *inner, more = end.at.u
         beta = origin + more[:, 0]
-        told_all = jnp.concatenate([told, jnp.ones(t.shape, bool)])
         information = _information(last.schur, curved.du[-1][:, :, 0])
-        information = jnp.where(told_all[:, None] & told_all[None, :], information, 0.0)
     k, p = t.shape[0], origin.shape[0]
     corner = 0.5 * (curved.logdet + curved.residual / sigma**2)
     precision = jnp.zeros((p + k + 1,) * 2, t.dtype)
@@ -190,12 +186,10 @@ def _maximum(rows: Rows, read: _Read, end: Climb) -> Maximum:
     held = jnp.concatenate([~rows.free, jnp.zeros(k + 1, bool)])
     precision = jnp.where(held[:, None] & held[None, :], jnp.eye(p + k + 1), precision)
     none = jnp.zeros(p, t.dtype)
-    # `inside.constant` counts all columns that are free.
-    lost = jnp.sum(~told, dtype=t.dtype) if rows.method == "reml" else 0.0
     return Maximum(
         params=Params(beta, sigma * t, phi[None]),
-        u=tuple(v / sigma for v in within),
-        value=end.at.value - 0.5 * lost * float(np.log(2.0 * np.pi)),
+        u=tuple(v / sigma for v in inner),
+        value=end.at.value,
         gradient=jnp.concatenate([none, end.at.gradient / sigma, jnp.zeros(1, t.dtype)]),
         hessian=-precision.astype(t.dtype),
         certified=end.certified,

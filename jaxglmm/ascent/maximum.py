@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax import Array
 from jaxglmm.ascent.climb import Climb, Ends, climb
 from jaxglmm.ascent.objective import AbstractObjective, LaplaceObjective
 from jaxglmm.ascent.restricted import PenalisedObjective, RestrictedObjective, share_of
+from jaxglmm.ascent.told import told_of, within
 from jaxglmm.factor import choose
 from jaxglmm.marginal.inside import inward, joint_hessian, outward, places
 from jaxglmm.mode import near, zeros
@@ -39,10 +41,14 @@ class Maximum(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Where an ascent begins, and what its route reads from the rows once."""
+    """Where an ascent begins, and what its route reads from the rows once.
+
+    `told`: as of `ascent.told`, None for all columns.
+    """
 
     psi: Array
     u: Effects
+    told: Array | None = None
     sums: Any = ()
 
 
@@ -74,12 +80,15 @@ class LaplaceRoute(AbstractRoute):
     """Any law, any structure, any method."""
 
     def prepare(self, rows: Rows, first: Params) -> Prepared:
+        told = told_of(rows) if rows.fixed_inside else None
+        rows = within(rows, told)
         params, u = inward(rows, first, zeros(rows.random_only))
         u = near(rows, choose(rows), params, u)
         psi, share = flatten(params), share_of(rows, rows.num_fixed)
-        return Prepared(psi if share is None else share.collapse(psi), u)
+        return Prepared(psi if share is None else share.collapse(psi), u, told)
 
     def objective(self, rows: Rows, prepared: Prepared) -> AbstractObjective:
+        rows = within(rows, prepared.told)
         objective: AbstractObjective = LaplaceObjective(rows, choose(rows))
         if rows.prior is not None:
             objective = PenalisedObjective(objective, rows)
@@ -87,6 +96,9 @@ class LaplaceRoute(AbstractRoute):
         return objective if share is None else RestrictedObjective(objective, share)
 
     def maximum(self, rows: Rows, prepared: Prepared, end: Climb) -> Maximum:
+        return of_all(rows, prepared.told, self._top(within(rows, prepared.told), end))
+
+    def _top(self, rows: Rows, end: Climb) -> Maximum:
         share = share_of(rows, rows.num_fixed)
         psi = end.at.psi if share is None else share.expand(end.at.psi)
         inner = unflatten(psi, rows)
@@ -104,3 +116,16 @@ class LaplaceRoute(AbstractRoute):
             passes=end.passes,
             error=end.at.error,
         )
+
+
+def of_all(rows: Rows, told: Array | None, top: Maximum) -> Maximum:
+    """The maximum of `within`, as that of the rows themselves: of the columns that are not told
+    nothing is known, and `inside.constant` counts all that are free."""
+    if told is None:
+        return top
+    known = jnp.concatenate([told, jnp.ones(top.hessian.shape[0] - told.shape[0], bool)])
+    hessian = jnp.where(known[:, None] & known[None, :], top.hessian, 0.0)
+    if rows.method != "reml":
+        return top._replace(hessian=hessian)
+    lost = jnp.sum(rows.free & ~told).astype(rows.dtype)
+    return top._replace(hessian=hessian, value=top.value - 0.5 * math.log(2.0 * math.pi) * lost)

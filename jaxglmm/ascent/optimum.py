@@ -22,6 +22,7 @@ from jaxglmm.ascent.restricted import share_of
 from jaxglmm.ascent.scales import judged, term_scales
 from jaxglmm.ascent.sparse import can_be_sparse, is_sparse
 from jaxglmm.ascent.start import Start, information, start
+from jaxglmm.ascent.told import told_of, within
 from jaxglmm.control import Control
 from jaxglmm.factor import AbstractFactor, choose
 from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED
@@ -313,8 +314,9 @@ def _solve_jvp(
         raise TypeError(
             "Estimates by pseudo-likelihood maximise nothing: they have no derivatives."
         )
-    factor = choose(rows)
     est = _solve(rows, given, raised, control)
+    rows = within(rows, told_of(rows))
+    factor = choose(rows)
     params, u = inward(rows, est.params, est.u)
     psi = flatten(params)
     share, d_share = share_of(rows, rows.num_fixed), share_of(d_rows, rows.num_fixed)

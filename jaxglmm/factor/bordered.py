@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxglmm import curvature
 from jaxglmm.arrays import add, plus
 from jaxglmm.factor import joined
 from jaxglmm.factor.base import AbstractFactor, Measured, pair_sums
@@ -102,24 +101,11 @@ class BorderedFactor(AbstractFactor):
         return Bordered(self.base.gram(rows.random_only, W), tuple(border), corner[:, :, 0])
 
     def penalise(self, A: Bordered, factors: tuple[Array, ...]) -> Bordered:
-        inner = self.base.penalise(A.inner, factors[:-1])
+        inner, free = self.base.penalise(A.inner, factors[:-1]), jnp.diagonal(factors[-1])
         border = _each(lambda v: transpose_lambda(factors[:-1], v), A.border)
-        return Bordered(inner, border, self._corner(A))
-
-    def _corner(self, A: Bordered) -> Array:
-        """With 1 on the diagonal of columns that are not free, which are zero."""
-        return A.corner + jnp.diag(jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype))
-
-    def told(self, A: Bordered) -> Array:
-        """Which columns the rows that count tell of beside earlier ones; and those that are not
-        free, of which nothing is to be told."""
-        return curvature.independent(self._corner(A))
-
-    def without(self, A: Bordered, told: Array) -> Bordered:
-        """A without the columns that are not told, whose coefficients are zero then."""
-        border = tuple(jnp.where(told[:, None, None], C, 0.0) for C in A.border)
-        both = told[:, None] & told[None, :]
-        return Bordered(A.inner, border, jnp.where(both, A.corner, jnp.diag(~told)))
+        border = tuple(free[:, None, None] * C for C in border)
+        held = jnp.where(self.free, 0.0, 1.0).astype(A.corner.dtype)
+        return Bordered(inner, border, free[:, None] * A.corner * free + jnp.diag(held))
 
     def slopes(self, A: Bordered, factors: tuple[Array, ...], P: Inverse) -> tuple[Array, ...]:
         if self.integrated:
@@ -226,7 +212,8 @@ class BorderedFactor(AbstractFactor):
             *U, beta = self._low_rank(factor)
             spread = jax.vmap(lambda u: random_effects(factors[:-1], u))(tuple(U))
             k = _each(lambda b: self.base.times(A.inner, b), spread)
-            across = (jnp.tensordot(beta[:, :, 0], C, axes=1) for C in A.border)
+            free = jnp.diagonal(factors[-1])
+            across = (jnp.tensordot(free * beta[:, :, 0], C, axes=1) for C in A.border)
             beside = plus(k, tuple(across)), tuple(U)
         return self.base.along_factors(A.inner, factors[:-1], factor.inner, moved[:-1], beside)
 

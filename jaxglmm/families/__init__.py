@@ -62,6 +62,21 @@ REGISTRY: dict[str, type[AbstractFamily]] = {
 }
 
 _MEANS = dict.fromkeys(("positive", "nonnegative", "count", "positive_count"), "positive means")
+_ELSEWHERE = {
+    "normal": "gaussian",
+    "bernoulli": "binomial",
+    "binom": "binomial",
+    "logistic": "binomial",
+    "negbin": "nbinom2",
+    "negbinomial": "nbinom2",
+    "negativebinomial": "nbinom2",
+    "nb2": "nbinom2",
+    "nb1": "nbinom1",
+    "ordinal": "cumulative",
+    "t": "student_t",
+}
+"""What other software calls them."""
+
 _CUT = ("unit_closed", "ordinal")  # supports of the laws that cut the line of eta by thresholds
 
 
@@ -135,7 +150,8 @@ def _find(family: str | AbstractFamily) -> AbstractFamily:
     key = family.strip().lower()
     if key in REGISTRY:
         return REGISTRY[key]()  # type: ignore[call-arg]
-    near = difflib.get_close_matches(key, REGISTRY, n=1)
+    known = _ELSEWHERE.get("".join(filter(str.isalnum, key)))
+    near = [known] if known else difflib.get_close_matches(key, REGISTRY, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise InputError(
         f"family: '{family}' is not a known family.{hint} Known families: {', '.join(REGISTRY)}."

@@ -180,10 +180,13 @@ class AbstractFamily(AbstractDistribution):
         """
         phi = np.zeros(self.num_phi)
         for number, value in enumerate(values):
-            found = self.coordinate(number, value)
+            try:
+                found = self.coordinate(number, value)
+            except (ValueError, ZeroDivisionError):
+                found = None
             if found is None or not math.isfinite(found[1]):
                 name = self.phi_names[number - self.num_thresholds]
-                raise ValueError(f"{name} cannot be {value}.")
+                raise ValueError(f"{name} is outside of its range")
             phi[found[0]] = found[1]
         return phi
 

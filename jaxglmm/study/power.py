@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxglmm import status as codes
-from jaxglmm.errors import InputError
 from jaxglmm.frontend.checks import LARGEST_NUMBER, check_level, check_seed, check_whole
 from jaxglmm.frontend.result import GLMM
 from jaxglmm.inference.performance import Rate, rate
@@ -179,8 +178,7 @@ def check_settings(num_replicates: Any, seed: Any, alpha: Any) -> None:
     """Refuse what is no number of its kind."""
     check_whole("num_replicates", num_replicates, 1, LARGEST_NUMBER)
     check_seed(seed)
-    if not isinstance(alpha, float) or not 0 < alpha < 1:
-        raise InputError(f"alpha: expected a level between 0 and 1, such as 0.05, got {alpha!r}.")
+    check_level(alpha, "alpha")
 
 
 def run(

@@ -211,7 +211,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "value": ({"effect": {"treat": "big"}}, "'treat' must be a finite number"),
     "sd": ({"effect": {"sd(g)": -1.0}}, "'sd\\(g, Intercept\\)' cannot be -1"),
     "no dict": ({"effect": 0.3}, "effect: expected a dict"),
-    "alpha": ({"alpha": 5}, "alpha: expected a level between 0 and 1"),
+    "alpha": ({"alpha": 5}, "alpha: 5 is not between 0 and 1"),
     "method": ({"method": "f"}, "method='f' is not known"),
     "number": ({"num_replicates": 0}, "num_replicates: expected a whole number"),
     "seed": ({"seed": -1}, "seed: expected a whole number"),

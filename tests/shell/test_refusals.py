@@ -180,6 +180,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("y ~ lost", {"missing": "raise"}, ("'lost'", "missing='drop'")),
     ("y ~ x", {"family": "gausian"}, ("family", "'gausian'", "'gaussian'")),
     ("y ~ x", {"family": "negbin"}, ("family", "'negbin'", "nbinom2")),
+    ("y ~ x", {"family": "normal"}, ("family", "'normal'", "Did you mean 'gaussian'")),
+    ("y ~ x", {"family": "negative binomial"}, ("family", "Did you mean 'nbinom2'")),
     ("y ~ x", {"family": 3}, ("family", "int")),
     ("y ~ x", {"family": None}, ("family", "NoneType")),
     ("y ~ x", {"link": "lgo"}, ("link", "'lgo'", "'log'")),
