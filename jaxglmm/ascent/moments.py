@@ -67,7 +67,9 @@ def row_error(rows: Rows, information: Array) -> Array:
 
 
 def _error(information: Array, number: Array) -> Array:
-    return jnp.maximum(jnp.sum(information) / number, jnp.finfo(information.dtype).tiny) ** -0.5
+    """Of a column that no row tells of zero: its standard deviation is left there."""
+    mean = jnp.sum(information) / number
+    return jnp.where(mean > 0, jnp.maximum(mean, jnp.finfo(information.dtype).tiny) ** -0.5, 0.0)
 
 
 def _columns(rows: Rows, k: int, s: Predictors, weights: Predictors) -> Columns:

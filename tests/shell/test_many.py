@@ -340,6 +340,25 @@ def test_a_level_without_responses(formula: str, arguments: dict[str, Any]) -> N
         np.testing.assert_allclose(effects[name], own_effects[name], rtol=1e-4, atol=1e-6)
 
 
+def test_random_effects_of_a_level_without_responses() -> None:
+    """Their standard deviation stays at zero; of it nothing is known."""
+    rng, row = np.random.default_rng(1), np.arange(180)
+    data = pd.DataFrame({"x": rng.normal(size=180), "g": row // 9})
+    data["f"] = np.array(list("abc"))[row % 3]
+    Y = rng.normal(size=(2, 180)) + rng.normal(size=(2, 20))[:, data["g"]]
+    Y[1, data["f"] == "c"] = np.nan
+    formula = "y ~ x + (0 + f || g)"
+    found = jg.fit_many(formula, data, Y, progress=False)
+    single = jg.glmm(formula, data.assign(y=Y[1]))
+    assert found.log_likelihood[1] == pytest.approx(single.log_likelihood, rel=1e-9)
+    table, own = found.covariance_parameters(), single.covariance_parameters()
+    table = table[table["model"] == 1].set_index("name1")
+    assert table.loc["f[c]", "estimate"] == 0 and np.isnan(table.loc["f[c]", "std_error"])
+    for name in ("estimate", "std_error"):
+        of_others = table.drop(index="f[c]")[name]
+        np.testing.assert_allclose(of_others, own[name], rtol=1e-5)
+
+
 @pytest.mark.parametrize("family", ["gaussian", "poisson"])
 def test_a_level_without_weight_is_dropped(family: str) -> None:
     """Like the level of rows that are left out."""
