@@ -54,13 +54,25 @@ class FixedFit(NamedTuple):
     information: Array  # where the last step started
     reference: Array  # where the first one did
     count: Array
+    stays: Array  # whether the next step leads where it starts, as near as its columns reach
+    lifted: Array  # to the constant mean, once
+
+
+class Floor(NamedTuple):
+    """The constant mean."""
+
+    eta: Predictors
+    value: Array
+    enough: float  # gain of a step that is not the last one
 
 
 def fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> FixedFit:
     """Newton steps of the model without random effects while they gain 0.1 % of a unit a row.
 
     The first starts from a predictor of its own for every row, the transformed response, and
-    moves the first predictor alone: what the others are near shows about the fit.
+    moves the first predictor alone: what the others are near shows about the fit. Steps that end
+    lower than the constant mean begin again there (scores of truncated counts of one are large
+    beside their weights).
     """
     link = rows.family.link
     others = constant_others(rows, constant, rows.y)
@@ -68,6 +80,7 @@ def fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> FixedFit:
     enough = 1.0 + 1e-3 * rows.y.size
     infinite = jnp.asarray(jnp.inf, rows.dtype)
     none = jnp.zeros((rows.num_fixed,) * 2, rows.dtype)
+    floor = Floor(back, total(rows, log_kernel(rows, back, phi)), enough)
     first = FixedFit(
         beta=jnp.zeros((rows.num_fixed,), rows.dtype),
         eta=(link.predictor(mean), *others),
@@ -76,10 +89,12 @@ def fit_fixed(rows: Rows, phi: Array, mean: Array, constant: Array) -> FixedFit:
         information=none,
         reference=none,
         count=jnp.asarray(0),
+        stays=jnp.asarray(False),
+        lifted=jnp.asarray(False),
     )
     return jax.lax.while_loop(
         lambda fit: (fit.gain > enough) & (fit.count < _MAX_NEWTON),
-        lambda fit: _newton(rows, phi, back, fit),
+        lambda fit: _lifted(floor, _newton(rows, phi, back, fit)),
         first,
     )
 
@@ -94,10 +109,10 @@ def _newton(rows: Rows, phi: Array, back: Predictors, fit: FixedFit) -> FixedFit
     """A Newton step from `fit.eta`; `back` is where to begin again if the first one fails."""
     s, weights = derivatives(rows, fit.eta, phi)
     first = fit.count == 0
-    if len(s) > 1:  # the others stay where they are, as near as their columns reach
-        counts = jnp.where(rows.multiplier > 0, 1.0, 0.0).astype(rows.dtype)
-        s = (s[0], *(jnp.where(first, 0.0, d) for d in s[1:]))
-        weights = (weights[0], *(jnp.where(first, counts, w) for w in weights[1:]))
+    stays = (fit.stays, *(fit.stays | first for _ in s[1:]))
+    counts = jnp.where(rows.multiplier > 0, 1.0, 0.0).astype(rows.dtype)
+    s = tuple(jnp.where(stay, 0.0, d) for stay, d in zip(stays, s, strict=True))
+    weights = tuple(jnp.where(stay, counts, w) for stay, w in zip(stays, weights, strict=True))
     working = tuple(
         jnp.where(w > 0, w * (e - o) + d, 0.0)
         for w, e, o, d in zip(weights, fit.eta, offsets(rows), s, strict=True)
@@ -118,7 +133,23 @@ def _newton(rows: Rows, phi: Array, back: Predictors, fit: FixedFit) -> FixedFit
         eta=tuple(jnp.where(again, b, e) for b, e in zip(back, eta, strict=True)),
         value=jnp.where(better, value, fit.value),
         gain=jnp.where(again, jnp.inf, value - fit.value),
-        information=information,
+        information=jnp.where(fit.stays, fit.information, information),
         reference=jnp.where((fit.count == 0) | again, information, fit.reference),
         count=fit.count + 1,
+        stays=jnp.asarray(False),
+        lifted=fit.lifted,
+    )
+
+
+def _lifted(floor: Floor, fit: FixedFit) -> FixedFit:
+    """At the constant mean, if the last step was made and all of them ended lower; what is found
+    from there counts if it is higher."""
+    last = ~(fit.gain > floor.enough) | (fit.count >= _MAX_NEWTON)
+    low = last & ~fit.lifted & ~(fit.value >= floor.value)
+    return fit._replace(
+        eta=tuple(jnp.where(low, b, e) for b, e in zip(floor.eta, fit.eta, strict=True)),
+        gain=jnp.where(low, jnp.inf, fit.gain),
+        count=jnp.where(low, 1, fit.count),
+        stays=low,
+        lifted=fit.lifted | low,
     )

@@ -15,6 +15,7 @@ from jaxglmm import curvature, status
 from jaxglmm.ascent.alone import can_be_alone, is_alone
 from jaxglmm.ascent.climb import Ends, rounding
 from jaxglmm.ascent.estimate import Estimate
+from jaxglmm.ascent.implicit import tangent
 from jaxglmm.ascent.least_squares import LeastSquaresRoute, suits
 from jaxglmm.ascent.maximum import AbstractRoute, LaplaceRoute, Maximum
 from jaxglmm.ascent.pseudo import Limits, iterate, of_law
@@ -24,13 +25,12 @@ from jaxglmm.ascent.sparse import can_be_sparse, is_sparse
 from jaxglmm.ascent.start import Start, information, start
 from jaxglmm.ascent.told import told_of, within
 from jaxglmm.control import Control
-from jaxglmm.factor import AbstractFactor, choose
+from jaxglmm.factor import choose
 from jaxglmm.families.base import BOUNDARY, INTERIOR, UNBOUNDED
-from jaxglmm.marginal import criterion, laplace
-from jaxglmm.marginal.inside import constant, inward, outward, places
+from jaxglmm.marginal.inside import constant
 from jaxglmm.marginal.pseudo import from_working
 from jaxglmm.needed import where_rarely_needed
-from jaxglmm.params import Params, flatten, free_params, log_prior, unflatten
+from jaxglmm.params import Params, log_prior
 from jaxglmm.predictor import Effects
 from jaxglmm.restriction import HELD
 from jaxglmm.rows import Rows, by_term
@@ -307,60 +307,10 @@ def _is_unknown(begin: Start, hessian: Array) -> Array:
 def _solve_jvp(
     control: Control, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Estimate, Estimate]:
-    """At the maximum G(psi, rows) = 0, so dpsi = -(dG/dpsi)^-1 (dG at fixed psi)."""
     rows, given, raised = primals
-    d_rows = tangents[0]
     if rows.by_pseudo_data:
         raise TypeError(
             "Estimates by pseudo-likelihood maximise nothing: they have no derivatives."
         )
-    est = _solve(rows, given, raised, control)
-    rows = within(rows, told_of(rows))
-    factor = choose(rows)
-    params, u = inward(rows, est.params, est.u)
-    psi = flatten(params)
-    share, d_share = share_of(rows, rows.num_fixed), share_of(d_rows, rows.num_fixed)
-    d_held = None if d_share is None else d_share.values
-    d_value, d_gradient = _tangents(rows, factor, psi, u, (d_rows, d_held))
-    s = curvature.spectrum(-est.hessian)
-    # A beta inside is no unknown of G: the inverse in all parameters has that in psi as a block.
-    d_free = d_gradient if share is None else share.pull(d_gradient)
-    own = places(rows, d_free.shape[0])
-    d_free = curvature.pseudo_inverse(s, _FLAT)[np.ix_(own, own)] @ d_free
-    d_psi = d_free if share is None else d_held + share.push(d_free)
-    d_psi = jnp.where(free_params(rows, psi), d_psi, 0.0)
-    _, d_u = jax.jvp(lambda r, x: laplace.chord(r, factor, x, u), (rows, psi), (d_rows, d_psi))
-    tangent = jax.tree.map(_zero_tangent, est)
-    moved, d_u = outward(rows, unflatten(d_psi, rows), d_u)
-    if est.log_prior is not None:
-        d_prior = jax.jvp(_log_prior, (rows, psi), (d_rows, d_psi))[1]
-        tangent, d_value = dataclasses.replace(tangent, log_prior=d_prior), d_value - d_prior
-    return est, dataclasses.replace(tangent, params=moved, log_likelihood=d_value, u=d_u)
-
-
-def _log_prior(rows: Rows, psi: Array) -> Array:
-    return log_prior(rows, unflatten(psi, rows))
-
-
-def _tangents(
-    rows: Rows, factor: AbstractFactor, psi: Array, u: Effects, tangents: tuple[Rows, Array | None]
-) -> tuple[Array, Array]:
-    """Tangents of what is maximised and its gradient, the free parameters being where they are."""
-    d_rows, d_held = tangents
-
-    def at(r: Rows, psi: Array) -> tuple[Array, Array]:
-        value, gradient = criterion.refined(r, factor, psi, u)
-        if r.prior is not None:
-            more, slope = jax.value_and_grad(_log_prior, argnums=1)(r, psi)
-            value, gradient = value + more, gradient + slope
-        return value + constant(r), gradient
-
-    if d_held is None:
-        return jax.jvp(lambda r: at(r, psi), (rows,), (d_rows,))[1]
-    return jax.jvp(at, (rows, psi), (d_rows, d_held))[1]
-
-
-def _zero_tangent(x: Array) -> Any:
-    if jnp.issubdtype(x.dtype, jnp.inexact):
-        return jnp.zeros_like(x)
-    return np.zeros(x.shape, jax.dtypes.float0)
+    found = _solve(rows, given, raised, control)
+    return found, tangent(within(rows, told_of(rows)), found, tangents[0])

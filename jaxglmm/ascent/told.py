@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -27,7 +28,7 @@ def told_of(rows: Rows) -> Array:
     counted = ((rows.multiplier > 0) & (rows.weight > 0)).astype(rows.dtype)
     gram = information_of(rows.random_only, (counted,) * rows.family.num_predictors)
     outside = np.isin(np.arange(gram.shape[0]), rows.outside)
-    return curvature.independent(gram) | outside
+    return curvature.independent(jax.lax.stop_gradient(gram)) | outside
 
 
 def within(rows: Rows, told: Array | None) -> Rows:

@@ -77,6 +77,7 @@ def coded_by_deviations(fit: GLMM, component: str) -> Coded | None:
     """None where some of these columns are linearly dependent: combinations without a row.
 
     A factor written C(x) is coded so too, but for one with a coding of its own, C(x, ...).
+    Transforms are those of the fit, which may have learned from more rows.
     """
     from jaxglmm.frontend import encode
 
@@ -86,7 +87,8 @@ def coded_by_deviations(fit: GLMM, component: str) -> Coded | None:
     columns = Columns(len(data.rows), arrays, dict.fromkeys(data.factor_levels, SUM))
     fixed = data.formulas[component].fixed
     key, code = fixed_part(component), _BARE.sub(rf"\1(\2{_CODING})", fixed)
-    coded = encode.fit({key: code}, columns)[key]
+    learnt = data.fixed_spec(component).transform_state
+    coded = encode.fit({key: code}, columns, learnt)[key]
     if not independent_columns(coded.matrix).all():
         return None
     terms = [(name.replace(_CODING, ""), f, own) for name, f, own in _slices(coded.spec)]

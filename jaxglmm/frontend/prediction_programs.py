@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
 
 _AT_ONCE = 2**22  # numbers of an array of one program: nodes times rows
+_MOST_TRIALS = 255  # up to which all numbers of successes are listed
 
 
 def means(fit: GLMM, eta: list[np.ndarray], scale: str) -> Means:
@@ -52,17 +53,27 @@ def quantiles(
     fit: GLMM, eta: list[np.ndarray], mixture: Mixture, weight: np.ndarray, p: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles (p, obs) and variances (obs,) of responses, on the scale of their means."""
-    nodes = {"law": fit.family, "num_nodes": fit.family.num_nodes}
+    nodes: dict[str, Any] = {"law": fit.family, "num_nodes": fit.family.num_nodes}
 
     def run(both: Any) -> tuple[Any, Any]:
         eta, moved, weight = both
         arguments = (eta, mixture._replace(moved=moved), _phi(fit), weight)
-        found = programs.run(responses.quantiles, (*arguments, p), **nodes).outputs
+        num_counts = _num_counts(fit, weight)
+        found = programs.run(
+            responses.quantiles, (*arguments, p), num_counts=num_counts, **nodes
+        ).outputs
         return found, programs.run(responses.variances, arguments, **nodes).outputs
 
     arrays = (tuple(eta), mixture.moved, weight)
     found, variance = _by_row(run, arrays, len(mixture.weights))
     return (found / weight if fit.family.support == "binomial" else found), variance
+
+
+def _num_counts(fit: GLMM, trials: np.ndarray) -> int | None:
+    """How many numbers of successes there may be, a power of two; None where that is not few."""
+    if fit.family.support != "binomial" or np.max(trials) > _MOST_TRIALS:
+        return None
+    return 1 << int(np.max(trials)).bit_length()
 
 
 def random_covariances(problem: Problem, theta: Any) -> list[np.ndarray]:

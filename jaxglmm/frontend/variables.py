@@ -102,6 +102,11 @@ def columns_in(code: str, frame: Frame, *, is_expression: bool = False) -> list[
     return found
 
 
+def columns_of(factor: str, frame: Frame) -> list[str]:
+    """Those of a factor of a term: its name, without backticks, or what it is a function of."""
+    return [factor] if factor in frame else columns_in(factor, frame, is_expression=True)
+
+
 def _resolve(name: str, only_called: bool, frame: Frame, code: str) -> str | None:
     from formulaic.transforms import TRANSFORMS
 

@@ -71,9 +71,15 @@ def hessian(
     return hessian_of_pieces(rows, factor, unflatten(psi, rows), pieces, exact)
 
 
+def mode(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> Effects:
+    """The mode near u, differentiable in psi and data to any order."""
+    return find_mode(rows, factor, unflatten(psi, rows), u)
+
+
 def refined(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> tuple[Array, Array]:
-    """Value and gradient along the mode's own path: their derivatives in psi and data are total."""
-    moved = laplace.chord(rows, factor, psi, u)
+    """Value and gradient at the mode near u: their derivatives in psi and data are total, of any
+    order."""
+    moved = mode(rows, factor, psi, u)
     if not _by_quadrature(rows):
         return laplace.value_and_gradient(rows, factor, psi, moved)
     found = find(rows, factor, psi, moved)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +102,7 @@ def quantiles(
     p: Array,
     *,
     law: AbstractFamily,
+    num_counts: int | None = None,
 ) -> Array:
     """The least y with F(y) >= p of every row; shape (p, obs).
 
@@ -112,6 +113,8 @@ def quantiles(
         weight: the law's own constant of each row; shape (obs,).
         p: probabilities.
         law: of a response that is a number.
+        num_counts: 0, ..., num_counts - 1 are all numbers that a response can be: few, whose
+            probabilities are then summed once. None where they are many, or not counts.
     """
     m, num_obs = len(eta), eta[0].shape[0]
     predictors = jnp.stack(eta)[:, None] + at.moved[:m]
@@ -132,7 +135,38 @@ def quantiles(
         below, above = jax.lax.map(of_responses, y.reshape(-1, num_obs))
         return below.reshape(y.shape), above.reshape(y.shape)
 
-    return jax.lax.map(lambda one: _quantile(tails, jnp.full(num_obs, one), weight, law), p)
+    of: TailFunction = tails
+    if num_counts is not None:
+        of = _summed(_masses(predictors, own, weight, at.weights, law, num_counts))
+    return jax.lax.map(lambda one: _quantile(of, jnp.full(num_obs, one), weight, law), p)
+
+
+def _masses(
+    eta: Array, own: Array, weight: Array, weights: Array, law: AbstractFamily, num_counts: int
+) -> Array:
+    """P(Y = y) of y = 0, 1, ... over all nodes; shape (count, obs)."""
+
+    def of_row(eta: Array, own: Array, weight: Array, y: Array) -> Array:
+        there = jnp.minimum(y, weight)
+        one: Any = eta[0] if len(eta) == 1 else tuple(eta)
+        log_p = law.log_prob(there, one, own, weight)
+        return jnp.where(y <= weight, jnp.exp(log_p), 0.0)
+
+    of_nodes = jax.vmap(jax.vmap(of_row, (1, 1, 0, None)), (1, 1, None, None))
+    counts = jnp.arange(num_counts, dtype=weight.dtype)
+    return jax.lax.map(lambda y: weights @ of_nodes(eta, own, weight, y), counts)
+
+
+def _summed(masses: Array) -> TailFunction:
+    """The tails of y = 0, 1, ... from their probabilities along the first axis."""
+    below, above = jnp.cumsum(masses, 0), jnp.cumsum(masses[::-1], 0)[::-1] - masses
+
+    def tails(y: Array) -> tuple[Array, Array]:
+        at = y.reshape(-1, masses.shape[1]).astype(jnp.int32)
+        found = (jnp.take_along_axis(of, at, 0).reshape(y.shape) for of in (below, above))
+        return next(found), next(found)
+
+    return tails
 
 
 def _quantile(tails: TailFunction, p: Array, weight: Array, law: AbstractFamily) -> Array:

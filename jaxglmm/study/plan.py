@@ -19,7 +19,7 @@ from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.model import ModelData
 from jaxglmm.frontend.result import GLMM
 from jaxglmm.frontend.values import changed_params
-from jaxglmm.frontend.variables import columns_in
+from jaxglmm.frontend.variables import columns_of
 from jaxglmm.params import Params
 from jaxglmm.study.extend import rebuilt
 from jaxglmm.study.extension import Along, nested_in, resize
@@ -140,9 +140,4 @@ def resized(plan: Plan, along: Along, size: int) -> Plan:
 def _group_columns(data: ModelData, frame: Frame) -> list[str]:
     """The columns that grouping factors are made of."""
     codes = [code for coder in data.encoders.coders for code in coder.factors]
-    found = [
-        name
-        for code in codes
-        for name in ([code] if code in frame else columns_in(code, frame, is_expression=True))
-    ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(name for code in codes for name in columns_of(code, frame)))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import Array
 from scipy import linalg
 
 from jaxglmm import families, status
@@ -14,8 +15,9 @@ from jaxglmm.ascent.shared import Columns, shared_squares
 from jaxglmm.ascent.start import TO_A_UNIT, TO_THE_LIMIT, start
 from jaxglmm.design import Problem, make_problem
 from jaxglmm.factor import choose
+from jaxglmm.likelihood import log_kernel
 from jaxglmm.params import Params
-from jaxglmm.predictor import reduce
+from jaxglmm.predictor import fixed_part, reduce, total
 from jaxglmm.rows import Rows, arrange
 
 from .zoo import fit, grouping, slow
@@ -226,3 +228,35 @@ def test_raised_starts(weight: float) -> None:
     np.testing.assert_allclose(unit.theta, 1.0, rtol=1e-12)
     assert 0.7 < float(far.theta[0]) / (3.0 / np.sqrt(mean)) < 1.3
     np.testing.assert_array_equal(beta, unit.beta)
+
+
+def truncated_counts() -> Problem:
+    """Negative binomial counts above zero, half of them one and one of 78; eight columns."""
+    rng = np.random.default_rng(5)
+    n = 120
+    group = (np.arange(n) // 8).astype(np.int32)
+    x, z, level = rng.normal(size=n), rng.normal(size=n), rng.integers(0, 4, n)
+    eta = 0.3 * x + 0.7 * rng.normal(size=(150, 15))[55, group] - 1.0
+    y = np.zeros(n)
+    while (zero := y == 0).any():
+        rate = np.exp(eta) * rng.gamma(0.1, 10.0, n)
+        y[zero] = rng.poisson(rate)[zero]
+    X = np.column_stack([np.ones(n), *(level == k for k in (1, 2, 3)), x, z, x * z]).astype(float)
+    law = families.get("truncated_nbinom2")
+    return make_problem(y, X, law, (grouping(group, np.ones((n, 1))),))
+
+
+def test_steps_below_the_constant_mean_begin_again_there() -> None:
+    """The score of a truncated count of one is large beside its weight, which vanishes."""
+    problem = truncated_counts()
+    rows = arrange(problem)
+
+    def value(beta: Array, phi: Array) -> Array:
+        return total(rows, log_kernel(rows, fixed_part(rows, beta), phi))
+
+    first = start(rows)
+    level = jnp.log(jnp.average(problem.y))
+    constant = jnp.zeros_like(first.params.beta).at[0].set(level)
+    assert value(first.params.beta, first.params.phi) > value(constant, first.params.phi) - 20.0
+    found = fit(problem)
+    assert int(found.status) in status.ENDED_WELL

@@ -338,6 +338,17 @@ def test_type_three_is_the_same_in_every_coding() -> None:
     assert abs(apart[1] - of_coded["statistic"][1]) > 1
 
 
+def test_type_three_with_what_transforms_learned_from_more_rows() -> None:
+    """The knots of the fit are those of all rows that have the predictor."""
+    table = jg.datasets.load("sleepstudy").assign(half=lambda t: np.where(t.Days % 2, "u", "v"))
+    table.loc[table.index[[0, 40, 90]], "Reaction"] = np.nan
+    formula = "Reaction ~ half + bs(Days, df=4) + (1 | Subject)"
+    found = jg.glmm(formula, table).anova("III", test="chisq")
+    other = jg.glmm(formula, table, contrasts="sum").hypothesis({"half[S.u]": 1})
+    row = found.set_index("term").loc["half"]
+    assert row["statistic"] == pytest.approx(float(other["statistic"].iloc[0]) ** 2, rel=1e-6)
+
+
 def test_anova_refuses() -> None:
     with pytest.raises(jg.InputError, match="type='IV' is not known"):
         seeds().anova("IV")

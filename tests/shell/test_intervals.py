@@ -11,6 +11,7 @@ import pytest
 from scipy import special, stats
 
 import jaxglmm as jg
+from jaxglmm.frontend import prediction_programs
 
 from . import models
 
@@ -145,6 +146,17 @@ def test_prediction_intervals() -> None:
     new["Days"] = np.nan, 3.0
     found = fit.predict(new, "marginal", interval="prediction")
     assert found.iloc[0].isna().all() and found.iloc[1].notna().all()
+
+
+@pytest.mark.parametrize("family", ["binomial", "betabinomial"])
+def test_few_successes_are_listed(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the limits that a search by the law's tails finds among many."""
+    cbpp = jg.datasets.load("cbpp")
+    fit = jg.glmm("incidence / size ~ period + (1 | herd)", cbpp, family)
+    listed = fit.predict(cbpp[::7], interval="prediction")
+    monkeypatch.setattr(prediction_programs, "_MOST_TRIALS", 0)
+    pd.testing.assert_frame_equal(listed, fit.predict(cbpp[::7], interval="prediction"))
+    assert (listed["conf_high"] > listed["conf_low"]).all()
 
 
 def test_prediction_of_a_proportion_needs_its_trials() -> None:

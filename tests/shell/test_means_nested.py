@@ -155,3 +155,17 @@ def test_factors_that_are_one_another_are_not_nested() -> None:
     data = pd.DataFrame({"a": list("xyz") * 8, "b": list("uvw") * 8, "y": np.arange(24.0)})
     fit = jg.glmm("y ~ a + b", data)
     assert [*fit.emmeans("a").columns[:2]] == ["a", "estimate"]
+
+
+def test_names_in_backticks() -> None:
+    """Which factor is nested in which is seen from terms whose names are no Python identifiers."""
+    table = jg.datasets.load("sleepstudy").assign(half=lambda t: np.where(t.Days < 5, "u", "v"))
+    plain = jg.glmm("Reaction ~ half + Days + (1 | Subject)", table)
+    renamed = table.rename(columns={"half": "my half", "Days": "my days"})
+    ticked = jg.glmm("Reaction ~ `my half` + `my days` + (1 | Subject)", renamed)
+    for asked in ("my half", ["my half"], "`my half`"):
+        np.testing.assert_allclose(
+            ticked.emmeans(asked)["estimate"], plain.emmeans("half")["estimate"], rtol=1e-9
+        )
+    slopes = ticked.emtrends("my half", "my days")["estimate"]
+    np.testing.assert_allclose(slopes, plain.emtrends("half", "Days")["estimate"], rtol=1e-9)

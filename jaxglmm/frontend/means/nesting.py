@@ -12,7 +12,7 @@ from jaxglmm.frontend.context import Factor
 from jaxglmm.frontend.frame import Frame
 from jaxglmm.frontend.means.grid import Grid, Variable
 from jaxglmm.frontend.means.specs import Specs, check_variable
-from jaxglmm.frontend.variables import columns_in
+from jaxglmm.frontend.variables import columns_of
 
 if TYPE_CHECKING:
     from jaxglmm.frontend.described import Described
@@ -66,8 +66,7 @@ def _by_terms(
     frame, shared = Frame(fit.labels.table), dict[str, set[str]]()
     for component in components:
         for term in fit.data.fixed_spec(component).term_slices:
-            codes = [f.expr for f in term.factors if f.expr != "1"]
-            names = {n for code in codes for n in columns_in(code, frame, is_expression=True)}
+            names = {n for f in term.factors if f.expr != "1" for n in columns_of(f.expr, frame)}
             for name in names:
                 others = names - {name}
                 shared[name] = shared[name] & others if name in shared else others

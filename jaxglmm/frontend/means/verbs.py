@@ -58,7 +58,8 @@ class MarginalMeans(Part):
             weights: of what is averaged over: "equal", "proportional" (to its frequencies),
                 "outer" (to the products of theirs), "cells" (to each cell's), "flat" (equal where
                 there are rows), or numbers.
-            offset: in all cells, instead of the formula's (and of the mean of offset= of the fit).
+            offset: in all cells, instead of the formula's (a function of the means of its columns,
+                log of the mean of x for `offset(log(x))`) and of the mean of offset= of the fit.
             df: degrees of freedom as in `fixed_effects`, or a number.
             vcov: as in `fixed_effects`.
             bias_adjust: on the response scale add half the curvature of the inverse link times a
