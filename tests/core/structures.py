@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import jax
 import numpy as np
 from scipy import special
 
@@ -32,10 +34,16 @@ def make_structure(name: str, dim: int) -> tuple[AbstractCovariance, tuple[Any, 
     return REGISTRY[name](dim), ()
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def of(structure: AbstractCovariance, method: str, *arguments: Any) -> Any:
+    """A method of the structure, compiled once for all that are equal."""
+    return getattr(structure, method)(*arguments)
+
+
 def typical_theta(structure: AbstractCovariance, constants: tuple[Any, ...]) -> np.ndarray:
     """Parameters of distinct deviations and moderate correlations."""
     sd = 0.6 + 0.3 * np.cos(np.arange(structure.dim))
-    start = np.array(structure.start(np.asarray(sd), constants))
+    start = np.array(of(structure, "start", sd, constants))
     if structure.name in ("ou", "exp", "gau", "mat"):
         start[1:2] += 1.0  # at a third of the median distance correlations are weak
     return start + np.random.default_rng(3).uniform(-0.15, 0.15, len(start))

@@ -22,6 +22,7 @@ from .structures import (
     boundary_points,
     covariance_from_natural,
     make_structure,
+    of,
     typical_theta,
 )
 from .zoo import fit
@@ -41,10 +42,10 @@ def test_natural_parameters_mean_the_covariance(name, dim):
         theta = typical_theta(structure, constants) + rng.normal(0, scale, structure.num_theta)
         if name in ("ou", "exp", "gau", "mat"):
             theta[1:] = np.clip(theta[1:], -2, 1)
-        L = np.asarray(structure.factor(theta, constants))
+        L = np.asarray(of(structure, "factor", theta, constants))
         assert L.shape == (dim, structure.rank) and np.all(np.isfinite(L))
         assert not structure.triangular or np.all(np.tril(L) == L)
-        values = np.asarray(structure.natural(theta, constants))
+        values = np.asarray(of(structure, "natural", theta, constants))
         expected = covariance_from_natural(structure, constants, values)
         # Processes carry a nugget of 4e-11; a correlation map loses digits by its slope.
         np.testing.assert_allclose(L @ L.T, expected, rtol=0, atol=2e-10 * np.max(expected))
@@ -56,11 +57,11 @@ def test_linear_structures_fill_a_linear_space(name):
     structure, constants = make_structure(name, 4)
     if not structure.linear:
         return
-    start = structure.start(jnp.ones(4), constants)
-    slopes = np.asarray(jax.jacfwd(structure.covariance)(start, constants)).reshape(16, -1)
+    start = of(structure, "start", jnp.ones(4), constants)
+    slopes = jax.jit(jax.jacfwd(structure.covariance))(start, constants).reshape(16, -1)
     assert np.linalg.matrix_rank(slopes) == structure.num_theta
     for theta in (typical_theta(structure, constants), -0.3 * typical_theta(structure, constants)):
-        there = np.asarray(structure.covariance(jnp.asarray(theta), constants)).ravel()
+        there = np.ravel(of(structure, "covariance", theta, constants))
         left = there - slopes @ np.linalg.lstsq(slopes, there, rcond=None)[0]
         np.testing.assert_allclose(left, 0.0, atol=1e-6 * np.max(there))
 
@@ -71,8 +72,8 @@ def test_theta_of_natural_parameters(name, dim):
     structure, constants = make_structure(name, dim)
     for seed in range(3):
         change = np.random.default_rng(seed).normal(0, 0.2, structure.num_theta)
-        theta = structure.rectify(jnp.asarray(typical_theta(structure, constants) + change)).theta
-        values = np.asarray(structure.natural(theta, constants)).tolist()
+        theta = of(structure, "rectify", typical_theta(structure, constants) + change).theta
+        values = of(structure, "natural", theta, constants).tolist()
         found = structure.theta_of(values)
         if name == "rr" or (name == "spherical" and dim > 2):
             assert found is None
@@ -91,18 +92,18 @@ def test_no_theta_has_correlations_of_no_covariance():
 @BY_DIM
 def test_the_representative_has_the_same_covariance(name, dim):
     structure, constants = make_structure(name, dim)
+    jacobian = jax.jit(jax.jacfwd(lambda t: structure.rectify(t).theta))
     for seed in range(4):
-        theta = jnp.asarray(np.random.default_rng(seed).normal(0, 3, structure.num_theta))
+        theta = np.random.default_rng(seed).normal(0, 3, structure.num_theta)
         if name in ("ou", "exp", "gau", "mat"):
-            theta = theta.at[1:].set(jnp.clip(theta[1:], -2, 1))
-        reported, signs, slope = structure.rectify(theta)
-        L = np.asarray(structure.factor(theta, constants))
-        turned = np.asarray(structure.factor(reported, constants))
+            theta[1:] = np.clip(theta[1:], -2, 1)
+        reported, signs, slope = of(structure, "rectify", theta)
+        L = np.asarray(of(structure, "factor", theta, constants))
+        turned = of(structure, "factor", reported, constants)
         np.testing.assert_allclose(turned, L * signs, rtol=1e-12, atol=1e-13 * np.max(np.abs(L)))
         assert np.all(np.abs(signs) == 1)
-        jacobian = jax.jacfwd(lambda t: structure.rectify(t).theta)(theta)
-        np.testing.assert_array_equal(jacobian, np.diag(slope))
-        again = structure.rectify(reported)
+        np.testing.assert_array_equal(jacobian(theta), np.diag(slope))
+        again = of(structure, "rectify", reported)
         np.testing.assert_allclose(again.theta, reported, rtol=1e-14)
         assert np.all(np.asarray(again.signs) == 1) and np.all(np.asarray(again.slope) == 1)
 
@@ -136,13 +137,13 @@ def test_starts(name, dim):
     """Finite, off every bound, and of the size they are given."""
     structure, constants = make_structure(name, dim)
     sd = np.random.default_rng(dim).uniform(0.5, 2.0, dim)
-    theta = structure.start(jnp.asarray(sd), constants)
+    theta = of(structure, "start", sd, constants)
     assert theta.shape == (structure.num_theta,)
-    found = np.sqrt(np.diagonal(structure.covariance(theta, constants)))
+    found = np.sqrt(np.diagonal(of(structure, "covariance", theta, constants)))
     np.testing.assert_allclose(np.sum(found**2), np.sum(sd**2), rtol=1e-9)
     if name in ("us", "spherical", "diag", "cs", "toep", "rr", "pattern"):
         np.testing.assert_allclose(found, sd, rtol=1e-12)
-    assert not structure.is_singular(theta, constants, jnp.ones(dim))
+    assert not of(structure, "is_singular", theta, constants, jnp.ones(dim))
 
 
 @EVERY
@@ -150,16 +151,21 @@ def test_bounds_are_named(name):
     """A deviation of zero, and each correlation that can reach a bound."""
     structure, constants = make_structure(name, 3)
     theta, scale = typical_theta(structure, constants), jnp.ones(3)
-    assert not np.any(structure.at_bound(theta, constants, scale))
+    assert not np.any(of(structure, "at_bound", theta, constants, scale))
     for point in boundary_points(structure, theta):
-        assert structure.is_singular(point, constants, scale) or name in ("us", "rr", "pattern")
+        assert of(structure, "is_singular", point, constants, scale) or name in (
+            "us",
+            "rr",
+            "pattern",
+        )
         if name not in ("us", "spherical", "toep", "rr", "pattern"):
-            assert np.sum(structure.at_bound(point, constants, scale)) == 1
+            assert np.sum(of(structure, "at_bound", point, constants, scale)) == 1
     if name in ("ou", "exp", "gau", "mat"):
         for log_range in (-30.0, 30.0):
             point = np.concatenate([theta[:1], [log_range], theta[2:]])
             expected = [p.kind == "range" for p in structure.parameters]
-            np.testing.assert_array_equal(structure.at_bound(point, constants, scale), expected)
+            bounds = of(structure, "at_bound", point, constants, scale)
+            np.testing.assert_array_equal(bounds, expected)
 
 
 @EVERY
@@ -168,7 +174,7 @@ def test_coordinates_lead_to_their_natural_parameter(name, dim):
     """And to no other entry of theta; what follows from several has none."""
     structure, constants = make_structure(name, dim)
     theta = typical_theta(structure, constants)
-    slopes = np.asarray(jax.jacfwd(lambda t: structure.natural(t, constants))(theta))
+    slopes = np.asarray(jax.jit(jax.jacfwd(structure.natural))(theta, constants))
     for number, parameter in enumerate(structure.parameters):
         found = structure.coordinate(number, 0.4)
         entries = np.flatnonzero(np.abs(slopes[number]) > 1e-12)
@@ -176,7 +182,7 @@ def test_coordinates_lead_to_their_natural_parameter(name, dim):
         if found is not None:
             assert [found.place] == list(entries)
             theta_there = np.where(np.arange(len(theta)) == found.place, found.value, theta)
-            value = structure.natural(theta_there, constants)[number]
+            value = of(structure, "natural", theta_there, constants)[number]
             np.testing.assert_allclose(value, 0.4, rtol=1e-14)
 
 
