@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import jax
 import numpy as np
 from scipy import special
 
 from jaxglmm.covariance import REGISTRY, AbstractCovariance, Pattern, ReducedRank, Unstructured
+
+from .compiled import of
 
 # Links 0-1-2-3-0 lack their chords: one entry of the triangle follows from others.
 CYCLE = ((2, 0), (3, 1))
@@ -32,12 +32,6 @@ def make_structure(name: str, dim: int) -> tuple[AbstractCovariance, tuple[Any, 
     if name == "spherical":
         return Unstructured(dim).by_parameter, ()
     return REGISTRY[name](dim), ()
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def of(structure: AbstractCovariance, method: str, *arguments: Any) -> Any:
-    """A method of the structure, compiled once for all that are equal."""
-    return getattr(structure, method)(*arguments)
 
 
 def typical_theta(structure: AbstractCovariance, constants: tuple[Any, ...]) -> np.ndarray:

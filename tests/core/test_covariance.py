@@ -18,11 +18,11 @@ from jaxglmm.params import Params, flatten, unflatten
 from jaxglmm.rows import arrange
 from jaxglmm.special import log_bessel_k
 
+from .compiled import of
 from .structures import (
     boundary_points,
     covariance_from_natural,
     make_structure,
-    of,
     typical_theta,
 )
 from .zoo import fit

@@ -10,6 +10,7 @@ import pytest
 from jaxglmm import families
 from jaxglmm.errors import InputError
 
+from .compiled import log_probs, of, tower
 from .zoo import LAWS, derivative, eta_interval, law_pairs, reference
 
 PAIRS = law_pairs(quick=True)
@@ -22,7 +23,7 @@ def points(family):
     for weight in (1.0, 6.0) if family.weight_role == "trials" else (0.5, 1.0, 2.5):
         weight = 1.0 if family.weight_role == "multiplier" else weight
         for eta in np.linspace(low, high, 4):
-            mu = np.asarray(family.link.mean(eta))
+            mu = np.asarray(of(family.link, "mean", eta))
             y = reference(family, mu, weight).ppf([0.02, 0.4, 0.98])
             triples += [(v, eta, weight) for v in y]
     return tuple(np.array(column) for column in zip(*triples, strict=True))
@@ -36,15 +37,15 @@ def test_every_family_has_a_reference():
 def test_density_and_variance_are_those_of_the_law(name, link):
     family, law = families.get(name, link), LAWS[name]
     y, eta, weight = points(family)
-    mu = np.asarray(family.link.mean(eta))
+    mu = np.asarray(of(family.link, "mean", eta))
     known = reference(family, mu, weight)
     log = known.logpmf if hasattr(known.dist, "logpmf") else known.logpdf
-    value = jax.vmap(family.log_prob, (0, 0, None, 0))(y, eta, law.phi, weight)
+    value = log_probs(family, y, eta, law.phi, weight)
     np.testing.assert_allclose(value, log(y), rtol=1e-10, atol=1e-11)
     scale = weight**2 if family.weight_role == "trials" else 1.0
-    variance = family.response_variance(eta, law.phi, weight)
+    variance = of(family, "response_variance", eta, law.phi, weight)
     np.testing.assert_allclose(variance, known.var() / scale, rtol=1e-9)
-    mean = np.asarray(family.response_mean(eta, law.phi))
+    mean = np.asarray(of(family, "response_mean", eta, law.phi))
     if family.support == "ordinal":
         mean = mean @ np.arange(mean.shape[-1])
     np.testing.assert_allclose(known.mean() / np.sqrt(scale), mean, rtol=1e-9)
@@ -71,8 +72,8 @@ def test_parameters_that_can_be_held(name):
         np.testing.assert_allclose([value for _, value in known], phi[[k for k, _ in known]])
         assert len(known) == len(natural) or form != family.by_parameter
         y, eta, weight = points(family)
-        here = jax.vmap(form.log_prob, (0, 0, None, 0))(y, eta, jnp.asarray(phi), weight)
-        there = jax.vmap(family.log_prob, (0, 0, None, 0))(y, eta, law.phi, weight)
+        here = log_probs(form, y, eta, phi, weight)
+        there = log_probs(family, y, eta, law.phi, weight)
         np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-13)
 
 
@@ -129,21 +130,9 @@ def check_mass(family, eta):
         jacobian = {"real": np.cosh(t), "positive": y, "unit_open": y * (1 - y)}[kind]
         y, step = np.clip(y, None, 1 - 1e-16) if kind == "unit_open" else y, t[1] - t[0]
     weight = 6.0 if family.weight_role == "trials" else 1.0
-    log = jax.vmap(family.log_prob, (0, None, None, None))(y, eta, phi, weight)
-    mass = np.sum(np.exp([family.log_prob(np.asarray(a), eta, phi, weight) for a in atoms]))
+    log = log_probs(family, y, eta, phi, weight)
+    mass = np.sum(np.exp(log_probs(family, np.array(atoms), eta, phi, weight)))
     np.testing.assert_allclose(mass + np.sum(np.exp(log) * jacobian) * step, 1.0, rtol=1e-10)
-
-
-def towers(family):
-    """[l, l', l'', l'''] in eta as one function of (eta, phi) at scalar y and weight."""
-
-    def tower(y, eta, phi, weight):
-        law = [lambda e: family.log_prob(y, e, phi, weight)]
-        for _ in range(3):
-            law.append(jax.grad(law[-1]))
-        return jax.numpy.stack([f(eta) for f in law])
-
-    return tower
 
 
 @pytest.mark.parametrize(("name", "link"), PAIRS)
@@ -151,16 +140,19 @@ def test_derivatives_in_eta_and_phi(name, link):
     family, phi = families.get(name, link), LAWS[name].phi
     y, eta, weight = points(family)
     low, high = eta_interval(family)
-    tower = towers(family)
-    value = jax.jit(jax.vmap(tower, (0, 0, None, 0)))
-    at = np.asarray(value(y, eta, phi, weight))
+
+    def value(eta, phi):
+        return np.asarray(tower(family, y, eta, phi, weight, 3))
+
+    at = value(eta, phi)
     # The steepest link, 1 / mu^2, bends over a tenth of the smallest eta.
     h = 2e-3 * min(1.0, high - low, abs(low) or 1.0)
-    slope = derivative(lambda t: np.asarray(value(y, eta + t, phi, weight)), h)
-    np.testing.assert_allclose(at[:, 1:], slope[:, :3], rtol=1e-6, atol=1e-7)
+    slope = derivative(lambda t: value(eta + t, phi), h)
+    np.testing.assert_allclose(at[1:], slope[:3], rtol=1e-6, atol=1e-7)
     if family.num_phi:
-        in_phi = jax.jit(jax.vmap(jax.jacfwd(tower, 2), (0, 0, None, 0)))(y, eta, phi, weight)
-        slope = derivative(lambda t: np.asarray(value(y, eta, phi + t, weight)), 1e-3)
+        of_phi = jax.jacfwd(lambda phi: tower(family, y, eta, phi, weight, 3))
+        in_phi = jax.jit(of_phi)(jnp.asarray(phi))
+        slope = derivative(lambda t: value(eta, phi + t), 1e-3)
         np.testing.assert_allclose(np.sum(in_phi, axis=-1), slope, rtol=1e-7, atol=1e-8)
 
 
@@ -168,11 +160,11 @@ def test_derivatives_in_eta_and_phi(name, link):
 def test_expected_score_is_zero(name, link):
     family, law = families.get(name, link), LAWS[name]
     eta, weight = np.mean(eta_interval(family)), 6.0 if family.weight_role == "trials" else 1.0
-    mu = float(family.link.mean(eta))
+    mu = float(of(family.link, "mean", eta))
     known = reference(family, mu, weight)
     # 4000 equally likely strata; their midpoints integrate a score of bounded moments to 1e-2.
     y = known.ppf((np.arange(4000) + 0.5) / 4000)
-    score = jax.vmap(jax.grad(family.log_prob, 1), (0, None, None, None))(y, eta, law.phi, weight)
+    score = tower(family, y, np.full_like(y, eta), law.phi, weight, 1)[1]
     assert abs(np.mean(score)) < 2e-2 * np.std(score)
 
 
@@ -199,8 +191,8 @@ def test_prior_weights_divide_the_dispersion(name):
 def test_nbinom2_tends_to_poisson():
     y, eta, size = np.array([0.0, 1.0, 5.0, 40.0]), 1.3, np.log([1e9])
     nbinom, poisson = families.get("nbinom2"), families.get("poisson")
-    near = jax.vmap(nbinom.log_prob, (0, None, None, None))(y, eta, size, 1.0)
-    limit = jax.vmap(poisson.log_prob, (0, None, None, None))(y, eta, np.zeros(0), 1.0)
+    near = log_probs(nbinom, y, eta, size, 1.0)
+    limit = log_probs(poisson, y, eta, np.zeros(0), 1.0)
     # The next term of the expansion is ((y - mu)^2 - y) / (2 size) < 1e-6.
     np.testing.assert_allclose(near, limit, atol=1e-6)
 
