@@ -34,18 +34,21 @@ def test_keeps_by_the_generalised_eigenvalues(n, place):
         references.append(reference)
         expected.append(factor > 1)
 
+    @jax.jit
     def keeps(final, reference):
         both = (final, 1e-9 * final) if place == 0 else (1e-9 * final, final)
         return curvature.either_keeps(both, reference, SHARE)
 
     one_by_one = [bool(keeps(f, r)) for f, r in zip(finals, references, strict=True)]
     assert one_by_one == expected
-    np.testing.assert_array_equal(jax.vmap(keeps)(np.stack(finals), np.stack(references)), expected)
+    together = jax.jit(jax.vmap(keeps))(np.stack(finals), np.stack(references))
+    np.testing.assert_array_equal(together, expected)
 
 
 def test_what_the_reference_does_not_know_does_not_count():
     reference, final = np.diag([1.0, 0.0]), np.diag([0.5, -3.0])
 
+    @jax.jit
     def keeps(final, reference):
         return curvature.either_keeps((final, 1e-9 * final), reference, SHARE)
 
@@ -64,7 +67,9 @@ def test_what_is_known_far_better_does_not_hide_the_rest(knowledge):
     def keeps(information):
         return curvature.either_keeps((none, information), reference, SHARE)
 
-    both = jax.vmap(keeps)(np.stack([held + np.diag([0.0, 0.1]), held + np.diag([0.0, 1e-6])]))
+    both = jax.jit(jax.vmap(keeps))(
+        np.stack([held + np.diag([0.0, 0.1]), held + np.diag([0.0, 1e-6])])
+    )
     np.testing.assert_array_equal(both, [True, False])
 
 
@@ -78,8 +83,8 @@ def test_the_least_eigenvalue_is_that_of_the_scaled_matrix_or_a_bound(size):
     d = 1.0 / np.sqrt(np.abs(np.diag(M)))
     exact = np.linalg.eigvalsh(d[:, None] * M * d)[0]
     one, batch = (
-        curvature.metric_and_least(M),
-        jax.vmap(curvature.metric_and_least)(np.stack([M, M])),
+        jax.jit(curvature.metric_and_least)(M),
+        jax.jit(jax.vmap(curvature.metric_and_least))(np.stack([M, M])),
     )
     expected = curvature.ascent_metric(curvature.spectrum(M))
     for metric in (one[0], *batch[0]):
