@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from jaxglmm.frontend.result import GLMM
 
 _ROUNDING = 1e-12  # a slope that is less than this of the largest one is zero
+_INVOLVED = (
+    1e-4  # of the error of a mean: what moves it by less, when it is e-fold, is not involved
+)
 _DENSE = 4_000_000  # numbers of a matrix whose rank is found
 
 
@@ -94,7 +97,10 @@ def future(fit: GLMM, rows: PredictedRows, kind: str, scale: str, errors: Errors
     weight = np.ones(len(rows.places)) if rows.weight is None else rows.weight
     ends = np.array([tail, 1.0 - tail])
     found, variance = quantiles(fit, known.eta, mixture(C, S, spread, m), weight, ends)
-    lost = np.isnan(sum(delta_errors(own, known.V) for own in known.slopes))
+    own = [
+        _without_unknown(s, known.V, known.C[a, a], len(V) - f) for a, s in enumerate(known.slopes)
+    ]
+    lost = np.isnan(sum(delta_errors(s, known.V) for s in own))
     low, high = np.where(lost, np.nan, found)
     return _table(
         fit, rows, np.asarray(at.value), np.sqrt(np.where(lost, np.nan, variance)), low, high
@@ -141,10 +147,9 @@ def _errors(known: Known, at: Means, more: np.ndarray | None) -> np.ndarray:
         slopes[:, first:] += by_phi.T
         if more is not None:
             slopes += more.T
-        nothing = np.abs(slopes) < _ROUNDING * np.max(np.abs(slopes), initial=0.0)
-        slopes[nothing & np.isnan(np.diagonal(known.V))] = 0.0
-        of_parameters = delta_errors(slopes, known.V) ** 2
-        return np.sqrt(of_parameters + np.einsum("an,acn,cn->n", by_eta, known.C, by_eta))
+        of_eta = np.einsum("an,acn,cn->n", by_eta, known.C, by_eta)
+        slopes = _without_unknown(slopes, known.V, of_eta, first)
+        return np.sqrt(delta_errors(slopes, known.V) ** 2 + of_eta)
 
     if np.ndim(at.value) == 1:
         return of_one(by_eta, by_phi, more)
@@ -155,6 +160,21 @@ def _errors(known: Known, at: Means, more: np.ndarray | None) -> np.ndarray:
             for k in categories
         ]
     )
+
+
+def _without_unknown(
+    slopes: np.ndarray, V: np.ndarray, of_eta: np.ndarray, first: int
+) -> np.ndarray:
+    """Slopes of means with zero for unknown (NaN) parameters that hardly move them: a dispersion
+    next to none still moves conditional modes by some 1e-8. Dispersions come from `first` on, in
+    logarithms; `of_eta` is the rest of the means' variance."""
+    unknown = np.isnan(np.diagonal(V))
+    slopes, size = slopes.copy(), np.abs(slopes)
+    nothing = size < _ROUNDING * np.max(size, initial=0.0)
+    error = np.sqrt(delta_errors(np.where(unknown, 0.0, slopes), V) ** 2 + of_eta)
+    nothing[:, first:] |= size[:, first:] < _INVOLVED * error[:, None]
+    slopes[nothing & unknown] = 0.0
+    return slopes
 
 
 def _limits(

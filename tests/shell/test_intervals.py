@@ -148,6 +148,20 @@ def test_prediction_intervals() -> None:
     assert found.iloc[0].isna().all() and found.iloc[1].notna().all()
 
 
+def test_a_dispersion_that_ended_at_none_leaves_the_means_alone() -> None:
+    """Its variance is unknown and its share in conditional modes some 1e-8: the limits are those of
+    the law without it."""
+    rng = np.random.default_rng(0)
+    g, x = np.repeat(np.arange(12), 8), rng.normal(size=96)
+    y = rng.poisson(np.exp(0.5 + 0.3 * x + rng.normal(0, 0.5, 12)[g]))
+    d = pd.DataFrame({"y": y, "x": x, "g": g})
+    own, plain = (jg.glmm("y ~ x + (1 | g)", d, family=f) for f in ("nbinom1", "poisson"))
+    assert own.status == "converged_boundary"
+    for kind in ("confidence", "prediction"):
+        found, known = (f.predict(d[:5], interval=kind)[COLUMNS] for f in (own, plain))
+        np.testing.assert_allclose(found, known, rtol=1e-4)
+
+
 @pytest.mark.parametrize("family", ["binomial", "betabinomial"])
 def test_few_successes_are_listed(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the limits that a search by the law's tails finds among many."""
