@@ -27,6 +27,12 @@ def log_probs(law: Any, y: Any, eta: Any, phi: Any, weight: Any) -> Array:
     return jax.vmap(law.log_prob, (0, 0, None, 0))(y, eta, phi, weight)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def log_probs_beside(law: Any, y: Any, eta: tuple[Any, ...], phi: Any, weight: Any) -> Array:
+    """log p of a law with several linear predictors at each y, all else being the same."""
+    return jax.vmap(lambda v: law.log_prob(v, eta, phi, weight))(jnp.asarray(y, float))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def tower(law: Any, y: Any, eta: Any, phi: Any, weight: Any, order: int) -> Array:
     """[l, l', l'', ...] in eta up to that order, elementwise; shape (order + 1, point)."""

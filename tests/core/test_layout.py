@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -77,7 +79,7 @@ def test_numbers_that_all_rows_share_may_be_one():
         offset=np.zeros(1),
         groupings=tuple(dataclasses.replace(g, Z=g.Z[:1]) for g in full.groupings),
     )
-    values = [log_likelihood(case.truth, problem) for problem in (full, shared)]
+    values = [jax.jit(log_likelihood)(case.truth, problem) for problem in (full, shared)]
     np.testing.assert_allclose(values[0], values[1], rtol=1e-14)
 
 
@@ -85,6 +87,13 @@ def test_rows_without_groups():
     layout = make_layout(5)
     assert np.all(layout.filled)
     np.testing.assert_array_equal(np.sort(np.ravel(layout.rows)), np.arange(5))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def sums_and_transpose(rows, k, v):
+    """Of the responses over levels, and their product with what `expand` makes of v."""
+    y = rows.multiplier * rows.y
+    return reduce(rows, k, y), jnp.sum(y * expand(rows, k, v))
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -105,11 +114,10 @@ def test_sums_over_levels_are_those_of_numpy(codes, num_levels, padded):
     for k, (code, size) in enumerate([(codes, num_levels), (second, 4)]):
         expected = np.zeros(size)
         np.add.at(expected, code, y)
-        sums = reduce(rows, k, rows.multiplier * rows.y)
+        v = RNG.normal(size=size)
+        sums, pulled = sums_and_transpose(rows, k, v)
         np.testing.assert_allclose(sums, expected, rtol=1e-11, atol=1e-11)
         # `expand` is the transpose: <reduce(r), v> = <r, expand(v)>.
-        v = RNG.normal(size=size)
-        pulled = np.sum(rows.multiplier * rows.y * expand(rows, k, np.asarray(v)))
         np.testing.assert_allclose(pulled, expected @ v, rtol=1e-10, atol=1e-10)
 
 
