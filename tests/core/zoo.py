@@ -5,9 +5,10 @@ A new family needs one line in `LAWS`; every law then runs on it with every link
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -189,6 +190,9 @@ MEANS = {
 }
 
 
+WHOLE = ("count", "positive_count", "binomial", "ordinal")
+
+
 def slow(*values: Any) -> Any:
     """Parameters that run with -m slow only."""
     return pytest.param(*values, marks=pytest.mark.slow)
@@ -198,19 +202,26 @@ def law_pairs(*, quick: bool = False) -> list[Any]:
     """Every family with the name (or power) of every link it accepts, for `parametrize`.
 
     With `quick` those are slow tests that have neither the family's own link nor the first family
-    of a support: what links and laws do to each other does not depend on more.
+    of its kind, by the links it accepts and whether responses are whole numbers: what links and
+    laws do to each other does not depend on more.
     """
     pairs, seen = [], set()
     for family in families.REGISTRY:
-        for link in (*links.REGISTRY, 1.5):
-            try:
-                law = families.get(family, link)
-            except InputError:
-                continue
-            own = law == families.get(family) or law.support not in seen
-            pairs.append((family, link) if own or not quick else slow(family, link))
-        seen.add(families.get(family).support)
+        laws = dict(_accepted(family))
+        whole = families.get(family).support in WHOLE
+        first = (whole, *laws) not in seen
+        seen.add((whole, *laws))
+        for link, law in laws.items():
+            own = first or not quick or law == families.get(family)
+            pairs.append((family, link) if own else slow(family, link))
     return pairs
+
+
+def _accepted(family: str) -> Iterator[tuple[Any, AbstractFamily]]:
+    """Links with the law that each makes of the family."""
+    for link in (*links.REGISTRY, 1.5):
+        with contextlib.suppress(InputError):
+            yield link, families.get(family, link)
 
 
 def eta_interval(family: AbstractFamily) -> tuple[float, float]:
