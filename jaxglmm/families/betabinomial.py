@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.families.base import BOUNDARY, INTERIOR, AbstractFamily
-from jaxglmm.families.sampling import beta
+from jaxglmm.families.sampling import beta, binomial
 from jaxglmm.gamma_functions import log_binomial_coefficient, log_risings_exp
 from jaxglmm.links.base import AbstractLink
 from jaxglmm.links.unit import Logit
@@ -56,7 +56,7 @@ class BetaBinomial(AbstractFamily):
         a = jnp.exp(phi[0] + self.link.log_mean(eta))
         b = jnp.exp(phi[0] + self.link.log1m_mean(eta))
         p = beta(keys[0], a, b)
-        return jax.random.binomial(keys[1], weight, p, p.shape, p.dtype)
+        return binomial(keys[1], weight, p)
 
     def initial_mean(self, y: Array, weight: Array) -> Array:
         return (y + 0.5) / (weight + 1.0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxglmm.families.base import AbstractFamily
+from jaxglmm.families.sampling import binomial
 from jaxglmm.families.support import TailFunction, on_counts
 from jaxglmm.gamma_functions import log_binomial_coefficient
 from jaxglmm.links.base import AbstractLink
@@ -52,7 +52,7 @@ class Binomial(AbstractFamily):
         del phi
         mu = self.link.mean(eta)
         shape = jnp.broadcast_shapes(mu.shape, jnp.shape(weight))
-        return jax.random.binomial(key, weight, mu, shape, mu.dtype)
+        return binomial(key, weight, jnp.broadcast_to(mu, shape))
 
     def initial_mean(self, y: Array, weight: Array) -> Array:
         return (y + 0.5) / (weight + 1.0)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = 2**18  # of an array of a block: 2 MiB, which caches hold
 _MOST_LANES = 256
+_STEPS = 4  # of the loops that find a number, which count as work where a program is optimised
 _AT_ONCE = 2**23  # numbers of responses that are in memory together
 
 
@@ -87,7 +88,9 @@ def numbered_draws(
         own = slice(max(start, 0), min(start + lanes, num_draws))
         which = (np.arange(lanes) + block * lanes).astype(np.uint32)
         with jax.enable_x64(True):
-            made = np.asarray(programs.run(draws, (*fixed, which), num_nodes=lanes).outputs)
+            made = np.asarray(
+                programs.run(draws, (*fixed, which), num_nodes=_STEPS * lanes).outputs
+            )
         y[own] = made[own.start - start : own.stop - start, : problem.num_obs]
     return y
 
