@@ -332,6 +332,21 @@ def _compile_cells(row: dict[str, Any]) -> tuple[str, str, str]:
     return f"{before:.2f} s", f"{row['compile_s']:.2f} s", f"{row['to_poisson']:.2f}"
 
 
+def draws(info: dict[str, Any], rows: Rows) -> str:
+    """Millions of numbers a second."""
+
+    def millions(value: float | None) -> str:
+        return "–" if value is None else f"{value / 1e6:.1f}"
+
+    body = [
+        [r["law"], *(millions(r[side]) for side in ("ours", "numpy", "lme4")),
+         f"{r['to_numpy']:.1f}", duration(r["compile_s"])]
+        for r in rows
+    ]  # fmt: skip
+    header = ["law", "jaxglmm", "NumPy", "lme4", "ours / NumPy's", "compile"]
+    return about(info) + "\n\n" + markdown(header, body)
+
+
 Table = Callable[[dict[str, Any], Rows], str]
 TABLES: dict[str, Table] = {
     "fits": fits,
@@ -344,6 +359,7 @@ TABLES: dict[str, Table] = {
     "large": large,
     "recovery": recovery,
     "batch": batch,
+    "draws": draws,
     "after": after,
     "coverage": coverage,
     "hard": hard,
